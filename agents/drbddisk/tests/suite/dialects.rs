@@ -1,0 +1,166 @@
+//! Heartbeat, init scripts and people: the old script's words and exit codes.
+
+use testkit::{Call, Sandbox};
+
+use crate::scenes::{BINARY, PRIMARY, SECONDARY, new, new_not_up, old, without_module};
+
+fn heartbeat(machine: &Sandbox) -> Call {
+    let installed = machine.installed(BINARY, "etc/ha.d/resource.d/drbddisk");
+    machine
+        .host(Call::bare(installed).env("HA_DIR", "/etc/ha.d").env("HA_CURHOST", "node1").env("LC_ALL", "C"))
+}
+
+fn init_script(machine: &Sandbox, name: &str) -> Call {
+    machine.host(Call::bare(machine.installed(BINARY, &format!("etc/init.d/{name}"))))
+}
+
+#[test]
+fn the_status_line_is_the_old_script_s() {
+    for (machine, code, line) in [
+        (old(PRIMARY), 0, "running (Primary)\n"),
+        (old(SECONDARY), 3, "stopped (Secondary)\n"),
+        (new("Primary"), 0, "running (Primary)\n"),
+        (new("Secondary"), 3, "stopped (Secondary)\n"),
+        (new_not_up(), 3, "stopped (Unconfigured)\n"),
+        (without_module(), 3, "stopped (Unconfigured)\n"),
+    ] {
+        let answer = heartbeat(&machine).run_args(["r0", "status"]).exits(code);
+        assert_eq!(answer.stdout, line);
+        assert_eq!(answer.stderr, "", "{answer}");
+    }
+}
+
+#[test]
+fn a_role_that_cannot_be_told_reads_as_running_to_both_parsers_and_is_4() {
+    let machine = new("Primary");
+    machine.file("refusals/events2", "20 not running\n").file("refusals/role", "*20 not running\n");
+    let answer = heartbeat(&machine).run_args(["r0", "status"]).exits(4);
+    assert_eq!(answer.stdout, "running (unverified)\n");
+    assert!(answer.stderr.contains("r0"), "{answer}");
+}
+
+#[test]
+fn the_status_of_no_or_all_resources_is_10() {
+    // The line is for Heartbeat, which reads no codes: with a wrong one it would skip the start, or give up the disk.
+    for (machine, line) in [(old(PRIMARY), "running (Primary)\n"), (old(SECONDARY), "stopped (Secondary)\n")]
+    {
+        let agent = heartbeat(&machine);
+        for words in [&["status"][..], &["all", "status"]] {
+            let answer = agent.run_args(words).exits(10);
+            assert!(answer.stderr.contains("A resource name is required for status inquiries."), "{answer}");
+            assert_eq!(answer.stdout, line);
+        }
+    }
+}
+
+#[test]
+fn heartbeat_starts_and_asks_and_stops() {
+    let machine = old(SECONDARY);
+    let agent = heartbeat(&machine);
+    agent.run_args(["r0", "stop"]).exits(0);
+    agent.run_args(["r0", "start"]).exits(0);
+    agent.run_args(["r0", "start"]).exits(0);
+    assert_eq!(agent.run_args(["r0", "status"]).exits(0).stdout, "running (Primary)\n");
+    agent.run_args(["r0", "stop"]).exits(0);
+    assert_eq!(agent.run_args(["r0", "status"]).exits(3).stdout, "stopped (Secondary)\n");
+}
+
+#[test]
+fn the_disk_of_an_old_haresources_line_is_understood() {
+    let machine = old(SECONDARY);
+    crate::scenes::link(&machine, "by-disk/lvm/domain1", 0);
+    machine.file("dev/lvm/domain1", "");
+    let agent = heartbeat(&machine);
+    agent.run_args(["/dev/lvm/domain1", "start"]).exits(0);
+    assert_eq!(agent.run_args(["/dev/lvm/domain1", "status"]).exits(0).stdout, "running (Primary)\n");
+}
+
+#[test]
+fn wrong_arguments_get_the_usage_and_1() {
+    let machine = old(SECONDARY);
+    let agent = heartbeat(&machine);
+    for words in [&["a", "b", "start"][..], &["r0", "begin"], &["r0", "restart"], &["r0"]] {
+        let answer = agent.run_args(words).exits(1);
+        assert!(answer.stderr.to_lowercase().contains("usage"), "{answer}");
+        assert_eq!(answer.stdout, "", "{answer}");
+    }
+    assert!(machine.calls("drbdadm").is_empty());
+}
+
+/// Only under the parameter of compatibility, and never for a cluster.
+#[test]
+fn a_failed_start_is_1_or_20_as_the_script_of_0_7_had_it() {
+    let machine = old(SECONDARY);
+    machine.file("refusals/primary", "*17 0: State change failed: (-2) Need access to UpToDate data\n");
+    heartbeat(&machine).run_args(["r0", "start"]).exits(1);
+    let old_codes = heartbeat_again(&machine).env("OCF_RESKEY_exit_codes_of_0_7", "yes");
+    let answer = old_codes.run_args(["r0", "start"]).exits(20);
+    assert!(answer.stderr.contains("UpToDate"), "{answer}");
+    crate::scenes::r0(&machine).param("exit_codes_of_0_7", "yes").run("start").answers(1);
+}
+
+fn heartbeat_again(machine: &Sandbox) -> Call {
+    machine.host(Call::bare(machine.path("etc/ha.d/resource.d/drbddisk")))
+}
+
+/// 5 would be success for an init script under systemd.
+#[test]
+fn a_failure_is_1_for_old_callers_whatever_its_cause() {
+    let machine = old(SECONDARY);
+    std::fs::remove_file(machine.path("usr/sbin/drbdadm")).unwrap();
+    heartbeat(&machine).run_args(["r0", "start"]).exits(1);
+    crate::scenes::r0(&machine).run("start").answers(5).names("drbdadm");
+}
+
+#[test]
+fn a_link_s_name_is_the_resource_of_an_init_script() {
+    let machine = old(SECONDARY);
+    let script = init_script(&machine, "drbddisk-r0");
+    assert_eq!(script.run("status").exits(3).stdout, "stopped (Secondary)\n");
+    script.run("start").exits(0);
+    assert_eq!(machine.calls("drbdadm"), [["primary", "r0"]]);
+    assert_eq!(script.run("status").exits(0).stdout, "running (Primary)\n");
+    script.run("stop").exits(0);
+    script.run("stop").exits(0);
+}
+
+#[test]
+fn a_file_for_the_link_wins_over_its_name() {
+    let machine = old(PRIMARY);
+    machine.file("etc/default/drbddisk-database", "drbd_resource=r0\n");
+    let script = init_script(&machine, "drbddisk-database");
+    assert_eq!(script.run("status").exits(0).stdout, "running (Primary)\n");
+}
+
+#[test]
+fn an_init_script_without_a_name_means_the_only_resource() {
+    let machine = old(SECONDARY);
+    let script = init_script(&machine, "drbddisk");
+    script.run("status").exits(10);
+    script.run("start").exits(0);
+    assert_eq!(machine.calls("drbdadm").last().unwrap(), &["primary", "r0"]);
+}
+
+#[test]
+fn by_hand_a_person_gets_words() {
+    let machine = old(SECONDARY);
+    let agent = machine.host(Call::bare(BINARY));
+    let stopped = agent.run_args(["--drbd-resource", "r0", "status"]).exits(3);
+    assert_eq!(stopped.stdout, "stopped (Secondary)\n");
+    agent.run_args(["--drbd_resource", "r0", "monitor"]).exits(7);
+    agent.run_args(["--drbd_resource", "r0", "start"]).exits(0);
+    assert_eq!(agent.run_args(["r0", "status"]).exits(0).stdout, "running (Primary)\n");
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_does_nothing() {
+    for (machine, action, change) in
+        [(old(SECONDARY), "start", "drbdadm primary r0"), (old(PRIMARY), "stop", "drbdadm secondary r0")]
+    {
+        let before = machine.snapshot();
+        let agent = machine.host(Call::bare(BINARY));
+        let answer = agent.run_args(["--drbd_resource", "r0", "--dry-run", action]).exits(0);
+        assert!(answer.stdout.contains(change), "{answer}");
+        assert_eq!(machine.snapshot(), before);
+    }
+}

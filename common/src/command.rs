@@ -1,0 +1,261 @@
+//! Running a tool: no shell, no `$PATH`, nothing inherited, and never longer than the action may take.
+
+use crate::call::Call;
+use crate::error::printable;
+use crate::helper::{pidfd, wait_readable};
+use crate::{Context, Error, Result, sys};
+use nix::unistd::Pid;
+use rustix::process::Signal;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What is kept of each of a tool's outputs, in bytes. The rest is read and forgotten, so that the tool can end.
+const OUTPUT_KEPT: usize = 64 * 1024;
+/// How long a tool may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the dying may take after SIGKILL.
+const AFTER_KILL: Duration = Duration::from_millis(200);
+
+/// A tool about to be run.
+#[derive(Debug)]
+pub struct Tool<'a> {
+    call: &'a Call,
+    path: PathBuf,
+    args: Vec<OsString>,
+    limit: Duration,
+}
+
+/// What a tool said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// True for exit code 0.
+    pub fn succeeded(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// How it ended and what it complained about, for a sentence: `exit code 32: wrong fs type`.
+    pub fn complaint(&self) -> String {
+        let end = match (self.code, self.signal) {
+            (Some(code), _) => format!("exit code {code}"),
+            (None, Some(signal)) => format!("killed by signal {signal}"),
+            (None, None) => "unknown end".into(),
+        };
+        let line = |bytes: &[u8]| {
+            bytes
+                .split(|&byte| byte == b'\n')
+                .map(<[u8]>::trim_ascii)
+                .find(|line| !line.is_empty())
+                .map(printable)
+        };
+        match line(&self.stderr).or_else(|| line(&self.stdout)) {
+            Some(text) => format!("{end}: {text}"),
+            None => end,
+        }
+    }
+}
+
+impl<'a> Tool<'a> {
+    /// The tool called `name`, or code 5.
+    pub(crate) fn find(call: &'a Call, name: &str) -> Result<Self> {
+        let path = call.host.tool(name).ok_or_else(|| {
+            Error::installed(format_args!(
+                "{name} is not installed (not in {})",
+                crate::host::TOOL_DIRS.join(", ")
+            ))
+        })?;
+        Ok(Self { call, path, args: Vec::new(), limit: Duration::MAX })
+    }
+
+    /// One more argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_os_string());
+        self
+    }
+
+    /// No longer than this, however much time the action has left.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Runs it to its end or to the deadline.
+    pub fn run(self) -> Result<Output> {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let shown = || {
+            let args: Vec<String> = self.args.iter().map(|arg| printable(arg.as_encoded_bytes())).collect();
+            format!("{} {}", self.path.display(), args.join(" "))
+        };
+        // What is left after SIGTERM and SIGKILL is for the sentence about it.
+        let remaining = self.call.remaining() * 9 / 10;
+        let grace = GRACE.min(remaining / 4);
+        let limit = remaining.saturating_sub(grace + AFTER_KILL).min(self.limit);
+        self.call.step(&format!("running {name}"));
+        let began = Instant::now();
+        let path = self.call.host.path(&self.path);
+        let result = run(&path, &self.args, began + limit, grace);
+        match &result {
+            Ok(output) => self.call.log.trace(format_args!(
+                "ran {} in {:?}: {}",
+                shown(),
+                began.elapsed(),
+                output.complaint()
+            )),
+            Err(failure) => self.call.log.trace(format_args!("ran {}: {failure:?}", shown())),
+        }
+        match result {
+            Ok(output) => Ok(output),
+            Err(Failure::Spawn(error)) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::installed(format_args!("{name} cannot be run: {error}")))
+            }
+            Err(Failure::Spawn(error)) => Err(error).or_generic(format_args!("{name} cannot be run")),
+            Err(Failure::Hung) => Err(Error::generic(format_args!(
+                "{name} did not end within {:.1} s and was killed",
+                limit.as_secs_f64()
+            ))),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Failure {
+    Spawn(io::Error),
+    Hung,
+}
+
+/// One message for a logger: true if it took it. It must not delay the action, so it has a second.
+pub(crate) fn run_detached_from_log(path: &Path, args: &[&str]) -> bool {
+    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+    let second = Duration::from_secs(1);
+    matches!(run(path, &args, Instant::now() + second, Duration::from_millis(100)), Ok(output) if output.succeeded())
+}
+
+fn run(path: &Path, args: &[OsString], deadline: Instant, grace: Duration) -> Result<Output, Failure> {
+    let mut command = std::process::Command::new(path);
+    command
+        .args(args)
+        .current_dir("/")
+        .env("LC_ALL", "C")
+        .env("PATH", crate::host::TOOL_DIRS.join(":"))
+        .env_remove("LANGUAGE")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    sys::kill_with_us(&mut command);
+    crate::process::adopt_orphans();
+    let child = command.spawn().map_err(Failure::Spawn)?;
+    let mut running = Running::new(child);
+    if let Some(status) = running.wait(deadline) {
+        return Ok(running.output(status));
+    }
+    running.terminate();
+    running.wait(Instant::now() + grace);
+    // Also when the tool itself has gone: a child that ignores SIGTERM may have stayed.
+    crate::process::kill_family(AFTER_KILL);
+    Err(Failure::Hung)
+}
+
+/// A started tool. It ends when the tool does, not when its pipes close: a daemon that it leaves behind holds them.
+struct Running {
+    child: Child,
+    pidfd: Option<OwnedFd>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Running {
+    fn new(child: Child) -> Self {
+        let pid = i32::try_from(child.id()).map(Pid::from_raw);
+        let pidfd = pid.ok().and_then(pidfd);
+        if let Some(out) = &child.stdout {
+            let _ = rustix::io::ioctl_fionbio(out, true);
+        }
+        if let Some(err) = &child.stderr {
+            let _ = rustix::io::ioctl_fionbio(err, true);
+        }
+        Self { child, pidfd, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    fn wait(&mut self, until: Instant) -> Option<ExitStatus> {
+        let mut open = true;
+        loop {
+            let status = self.child.try_wait().ok().flatten();
+            let more = self.drain();
+            if status.is_some() {
+                return status;
+            }
+            open = open && more;
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let mut fds = Vec::new();
+            if let Some(pidfd) = &self.pidfd {
+                fds.push(pidfd.as_fd());
+            }
+            if open {
+                fds.extend(self.child.stdout.as_ref().map(AsFd::as_fd));
+                fds.extend(self.child.stderr.as_ref().map(AsFd::as_fd));
+            }
+            let limit = if self.pidfd.is_some() { left } else { left.min(Duration::from_millis(20)) };
+            wait_readable(&fds, limit);
+        }
+    }
+
+    /// Reads what is there. False once both pipes are closed.
+    fn drain(&mut self) -> bool {
+        let out = self.child.stdout.as_mut().is_some_and(|pipe| drain(pipe, &mut self.stdout));
+        let err = self.child.stderr.as_mut().is_some_and(|pipe| drain(pipe, &mut self.stderr));
+        if !out {
+            self.child.stdout = None;
+        }
+        if !err {
+            self.child.stderr = None;
+        }
+        out || err
+    }
+
+    /// Asks the tool and all that it has started to end.
+    fn terminate(&mut self) {
+        for pid in crate::process::family().into_iter().filter_map(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+    }
+
+    fn output(self, status: ExitStatus) -> Output {
+        Output { code: status.code(), signal: status.signal(), stdout: self.stdout, stderr: self.stderr }
+    }
+}
+
+fn drain(pipe: &mut impl Read, kept: &mut Vec<u8>) -> bool {
+    let mut buffer = [0_u8; 4096];
+    loop {
+        match pipe.read(&mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => {
+                let room = OUTPUT_KEPT.saturating_sub(kept.len()).min(length);
+                kept.extend(buffer.iter().take(room));
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Parsers: text of the kernel or of a tool in, typed state out. No I/O.
+
+pub mod drbd;
+pub mod mountinfo;
