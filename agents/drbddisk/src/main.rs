@@ -7,16 +7,13 @@
 #![cfg_attr(not(test), no_main)]
 
 mod metadata;
-mod reading;
 mod start;
 mod stop;
-mod target;
-mod verdict;
 
-use ocf::{Agent, Call, Dialect, Error, Metadata, Result, State, Text};
+use ocf::drbd::target::Target;
+use ocf::drbd::verdict::Verdict;
+use ocf::{Agent, Call, Dialect, Error, Metadata, Result, State, Text, drbd};
 use serde::Deserialize;
-use target::Target;
-use verdict::Verdict;
 
 /// The parameters. Their documentation stands in [`metadata`].
 #[derive(Debug, Deserialize)]
@@ -43,7 +40,7 @@ impl Agent for DrbdDisk {
             call.exit_status_with(10);
             ocf::log::to_stderr("A resource name is required for status inquiries.");
         }
-        let verdict = reading::verdict(&target, call)?;
+        let verdict = drbd::verdict(&target, call)?;
         call.log.trace(format_args!("verdict: {verdict:?}"));
         call.note_for_status(verdict.word());
         Ok(match verdict {
@@ -81,7 +78,7 @@ impl Agent for DrbdDisk {
     fn validate(&self, call: &Call) -> Result<()> {
         let target = self.target(call)?;
         if call.action == "validate-all" && call.check_level >= 10 {
-            reading::is_configured(&target, call)?;
+            drbd::is_configured(&target, call)?;
         }
         Ok(())
     }

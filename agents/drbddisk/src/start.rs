@@ -4,9 +4,9 @@
 //! seconds by default. So the state that it shows then decides nothing; it is asked to promote, again and again.
 
 use crate::DrbdDisk;
-use crate::reading::{self, is_not_defined, is_not_up};
-use crate::target::Target;
-use crate::verdict::Verdict;
+use ocf::drbd::target::Target;
+use ocf::drbd::verdict::Verdict;
+use ocf::drbd::{self, is_not_defined, is_not_up};
 use ocf::{Call, Error, Output, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -46,9 +46,9 @@ pub fn refusal(output: &Output) -> Refusal {
 
 /// Makes the target Primary. Called when it is not.
 pub fn start(agent: &DrbdDisk, target: &Target, call: &Call) -> Result<()> {
-    let name = reading::name_of(target, call)?;
+    let name = drbd::name_of(target, call)?;
     let mut adjusted = None;
-    if agent.adjust && reading::verdict(target, call)? == Verdict::Unconfigured {
+    if agent.adjust && drbd::verdict(target, call)? == Verdict::Unconfigured {
         adjusted = adjust(&name, call)?;
     }
     if !call.change(format_args!("run drbdadm primary {name}")) {
@@ -100,7 +100,7 @@ fn adjust(name: &str, call: &Call) -> Result<Option<String>> {
 
 fn why(refusal: Refusal, name: &str, output: &Output, adjusted: Option<&str>, call: &Call) -> Error {
     if matches!(refusal, Refusal::NoData | Refusal::NotUp)
-        && let Some(disk) = reading::missing_disks(name, call).first()
+        && let Some(disk) = drbd::missing_disks(name, call).first()
     {
         return Error::generic(format_args!(
             "the disk {disk} of {name} does not exist: activate it, then drbdadm adjust {name}"

@@ -1,9 +1,9 @@
 //! stop: from Primary to Secondary, or the name of who is in the way.
 
-use crate::reading::{self, Kernel};
 use crate::start::{PAUSE, is_time_for_another};
-use crate::target::Target;
-use crate::verdict::Verdict;
+use ocf::drbd::target::Target;
+use ocf::drbd::verdict::Verdict;
+use ocf::drbd::{self, Kernel};
 use ocf::state::mountinfo::Device;
 use ocf::{Call, Error, Output, Result, holders};
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ const DRBD_MAJOR: u32 = 147;
 
 /// Makes the target Secondary. Called when it is not known to be.
 pub fn stop(target: &Target, call: &Call) -> Result<()> {
-    let name = reading::name_of(target, call)?;
+    let name = drbd::name_of(target, call)?;
     if !call.change(format_args!("run drbdadm secondary {name}")) {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub fn stop(target: &Target, call: &Call) -> Result<()> {
         let began = Instant::now();
         let complaint = match secondary(&name, call) {
             // Also 0: the module is absent, or somebody opened the device again and DRBD promoted it by itself.
-            Ok(output) if output.succeeded() => match reading::verdict(target, call) {
+            Ok(output) if output.succeeded() => match drbd::verdict(target, call) {
                 Ok(Verdict::Unconfigured | Verdict::Secondary) => return Ok(()),
                 Ok(_) => format!("{name} is Primary again"),
                 Err(error) => error.reason().to_string(),
@@ -42,7 +42,7 @@ pub fn stop(target: &Target, call: &Call) -> Result<()> {
         }
         if !is_time_for_another(call, began.elapsed()) {
             // It may have become Secondary by other hands.
-            if let Ok(Verdict::Unconfigured | Verdict::Secondary) = reading::verdict(target, call) {
+            if let Ok(Verdict::Unconfigured | Verdict::Secondary) = drbd::verdict(target, call) {
                 return Ok(());
             }
             return Err(why(&name, &complaint, &holders_of(&name, call)));
@@ -74,11 +74,11 @@ fn past_configuration(name: &str, call: &Call) -> Option<Result<Output>> {
     if name == "all" {
         return None;
     }
-    if reading::kernel(call) == Kernel::New {
+    if drbd::kernel(call) == Kernel::New {
         return Some(by(name));
     }
     let mut last = None;
-    for minor in reading::minors(name, call) {
+    for minor in drbd::minors(name, call) {
         let result = by(&minor.to_string());
         let failed = !matches!(&result, Ok(output) if output.succeeded());
         last = Some(result);
@@ -93,7 +93,7 @@ fn past_configuration(name: &str, call: &Call) -> Option<Result<Output>> {
 fn holders_of(name: &str, call: &Call) -> Vec<String> {
     call.step("looking for who holds the device");
     let mut found = Vec::new();
-    for minor in reading::minors(name, call) {
+    for minor in drbd::minors(name, call) {
         let device = Device { major: DRBD_MAJOR, minor };
         let node = PathBuf::from(format!("/dev/drbd{minor}"));
         found.extend(holders::of_whole_device(call, device, Path::new(&node)));

@@ -294,6 +294,11 @@ impl Stopping<'_> {
 
     fn give_up(&self, mount: &Mount, network: bool, pressure: &Pressure<'_>) -> Result<()> {
         let point = show(&mount.point);
+        // An unmount that got no answer in time may have been done meanwhile.
+        if !self.is_there(mount)? {
+            self.call.log.info(format_args!("unmounted {point}"));
+            return Ok(());
+        }
         if network && self.filesystem.lazy_unmount {
             self.call.log.warn(format_args!("{point} cannot be unmounted and is detached"));
             let path = self.call.host.path(&mount.point).into_owned();

@@ -11,7 +11,8 @@ use testkit::users::User;
 
 use crate::scenes::{resource, running, scene};
 
-const TIMEOUT_MS: u64 = 3000;
+/// Long enough for a machine that is busy with other tests.
+const TIMEOUT_MS: u64 = 6000;
 
 /// A FUSE file system whose server answered once and never again.
 struct Hung {

@@ -1,7 +1,7 @@
 //! What the parameter names: a resource, one of its devices, or the disk below it.
 
-use ocf::state::mountinfo::lexical;
-use ocf::{Error, Host, Result, Text};
+use crate::state::mountinfo::lexical;
+use crate::{Error, Host, Result, Text};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,19 @@
+//! A DRBD resource on this node: what names it, what it is, what that means.
+//!
 //! What the kernel and the tools say of the resource, the cheapest and surest first.
 //!
 //! Up to 8.4 /proc/drbd has everything and needs no other program. Since 9 it has only the version, and
 //! `drbdsetup events2 --now` is asked; where that cannot answer, `drbdadm role`. Who cannot answer is never taken for
 //! "stopped".
 
-use crate::target::{self, Target, minor_on};
-use crate::verdict::{self, Verdict};
-use ocf::state::drbd::proc::Proc;
-use ocf::state::drbd::{Resource, answers, events, proc};
-use ocf::{Call, Error, Output, Result};
+pub mod target;
+pub mod verdict;
+
+use self::target::{Target, minor_on};
+use self::verdict::Verdict;
+use crate::state::drbd::proc::Proc;
+use crate::state::drbd::{Resource, answers, events, proc};
+use crate::{Call, Error, Output, Result};
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -137,7 +142,7 @@ fn by_list(target: &Target, kernel: &Kernel, call: &Call) -> Result<Option<Vec<R
         Target::Backing(path) => {
             let minor = minor_on(&call.host, path);
             let none_is_primary =
-                resources.iter().all(|resource| resource.role == ocf::state::drbd::Role::Secondary);
+                resources.iter().all(|resource| resource.role == crate::state::drbd::Role::Secondary);
             resources.retain(|resource| {
                 minor.is_some_and(|minor| has(resource, minor)) || is_on(resource, path, call)
             });
@@ -254,7 +259,7 @@ pub fn name_of(target: &Target, call: &Call) -> Result<String> {
         Target::Minor(minor) => (by_minor(*minor), format!("/dev/drbd{minor}")),
         Target::Backing(path) => (
             minor_on(&call.host, path).and_then(by_minor),
-            ocf::printable(path.as_os_str().as_encoded_bytes()),
+            crate::printable(path.as_os_str().as_encoded_bytes()),
         ),
     };
     if let Some(name) = found {

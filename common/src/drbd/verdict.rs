@@ -1,7 +1,7 @@
 //! What the state of a resource means for a simple disk: a decision on plain values.
 
-use ocf::state::drbd::answers::RoleAnswer;
-use ocf::state::drbd::{Connection, Disk, Resource, Role};
+use crate::state::drbd::answers::RoleAnswer;
+use crate::state::drbd::{Connection, Disk, Resource, Role};
 
 /// The state of the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn trouble(resource: &Resource) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ocf::state::drbd::{events, proc};
+    use crate::state::drbd::{events, proc};
 
     /// A resource of 9 with these words in place of the good ones.
     fn resource(replaced: &[(&str, &str)]) -> Resource {

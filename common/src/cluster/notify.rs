@@ -1,0 +1,1 @@
+//! What a notification says of the instances of a clone.
