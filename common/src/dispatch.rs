@@ -109,9 +109,9 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     finish(&call, caller, &metadata, &invocation, result)
 }
 
-fn shown_name<'a>(caller: &'a Caller, metadata: &Metadata) -> &'a str {
-    let called = caller.file_name().to_str().filter(|name| metadata.also_called.contains(name));
-    called.unwrap_or(metadata.name)
+fn shown_name(caller: &Caller, metadata: &Metadata) -> &'static str {
+    let called = metadata.also_called.iter().find(|name| caller.file_name() == **name);
+    called.copied().unwrap_or(metadata.name)
 }
 
 fn usage(metadata: &Metadata) -> String {
@@ -159,6 +159,7 @@ fn call(began: Instant, host: Host, caller: &Caller, metadata: &Metadata, invoca
         host,
         log: Rc::new(log),
         instance,
+        called: shown_name(caller, metadata),
         check_level: options.check_level.or_else(level).unwrap_or(0),
         probe: ocf && invocation.action == "monitor" && interval.is_none_or(|ms| ms.parse::<u64>() == Ok(0)),
         action,
@@ -318,7 +319,7 @@ fn perform<A: Agent>(agent: &A, call: &Call, action: &str) -> Result<State> {
         "monitor" => agent.monitor(call),
         "start" => {
             agent.validate(call)?;
-            if look(agent, call)? != State::Stopped {
+            if !agent.acts_anyway(call) && look(agent, call)? != State::Stopped {
                 call.log.trace("start: it runs already");
                 return Ok(State::Running);
             }
@@ -334,7 +335,7 @@ fn perform<A: Agent>(agent: &A, call: &Call, action: &str) -> Result<State> {
             }
         }
         "stop" => {
-            if matches!(look(agent, call), Ok(State::Stopped)) {
+            if !agent.acts_anyway(call) && matches!(look(agent, call), Ok(State::Stopped)) {
                 call.log.trace("stop: it is stopped already");
                 return Ok(State::Running);
             }
@@ -348,10 +349,14 @@ fn perform<A: Agent>(agent: &A, call: &Call, action: &str) -> Result<State> {
                 }
             }
         }
-        "promote" if is_promoted(&look(agent, call)?) => Ok(State::Running),
+        "promote" if is_promoted(&look(agent, call)?) && !agent.acts_anyway(call) => Ok(State::Running),
         "promote" => done(agent.promote(call)),
-        "demote" if matches!(look(agent, call)?, State::Running | State::Degraded(_)) => Ok(State::Running),
-        "demote" => done(agent.demote(call)),
+        "demote" => match look(agent, call)? {
+            State::Running | State::Degraded(_) if !agent.acts_anyway(call) => Ok(State::Running),
+            // What is stopped cannot be demoted, and the cluster has to know (OCF 1.1: code 7).
+            State::Stopped => Ok(State::Stopped),
+            _ => done(agent.demote(call)),
+        },
         "notify" => done(agent.notify(call)),
         "migrate_to" => done(agent.migrate_to(call)),
         "migrate_from" => done(agent.migrate_from(call)),
