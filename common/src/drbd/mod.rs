@@ -108,13 +108,17 @@ pub fn observe(target: &Target, call: &Call) -> Result<Observed> {
     {
         return Ok(Observed::parts(parts));
     }
+    let time = call.remaining();
     match by_list(target, &kernel, call) {
         Ok(Some(parts)) => Ok(Observed::parts(parts)),
         // Nothing that is up is it. A disk that a resource has lost is no longer in the list: its name decides.
         Ok(None) => by_role(target, &kernel, call),
         Err(error) => {
             call.log.debug(format_args!("{error}; another tool is asked instead"));
-            if let Some(observed) = by_json(target, &kernel, call) {
+            // What hung would hang again.
+            if call.remaining() > time * 3 / 4
+                && let Some(observed) = by_json(target, &kernel, call)
+            {
                 return Ok(observed);
             }
             by_role(target, &kernel, call).map_err(|second| {
