@@ -1,6 +1,7 @@
 //! What every way of offering a device can do, which one is used, and what its findings mean.
 
 use crate::export::Export;
+use crate::lio::Lio;
 use crate::nvmet::Nvmet;
 use ocf::{Call, Dialect, Error, ExitCode, Result, State};
 use serde::Deserialize;
@@ -55,14 +56,16 @@ pub enum Choice {
     Auto,
     /// NVMe over TCP.
     Nvmet,
+    /// iSCSI.
+    Lio,
 }
 
 /// Whether it is one of them.
 pub fn is_choice(text: &str) -> bool {
-    matches!(text, "auto" | "nvmet")
+    matches!(text, "auto" | "nvmet" | "lio")
 }
 
-const IN_ORDER: [&dyn Backend; 1] = [&Nvmet];
+const IN_ORDER: [&dyn Backend; 2] = [&Nvmet, &Lio];
 
 impl Choice {
     /// Where the export may be.
@@ -70,6 +73,7 @@ impl Choice {
         match self {
             Self::Auto => &IN_ORDER,
             Self::Nvmet => &[&Nvmet],
+            Self::Lio => &[&Lio],
         }
     }
 }

@@ -9,7 +9,7 @@ use ocf::params::Values;
 use ocf::{Call, Error, Result};
 use serde::Deserialize;
 use std::ffi::OsStr;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -117,6 +117,16 @@ impl Export {
     /// The port, or the usual one.
     pub fn port_or(&self, usual: u16) -> u16 {
         self.port.unwrap_or(usual)
+    }
+
+    /// Where a client on this node would connect to.
+    pub fn address_to_ask(&self, usual: u16) -> SocketAddr {
+        let ip = match self.listen {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.port_or(usual))
     }
 
     /// Says to a person what clients know the export by.

@@ -17,6 +17,7 @@ mod configfs;
 mod device;
 mod export;
 mod identity;
+mod lio;
 mod metadata;
 mod nvmet;
 

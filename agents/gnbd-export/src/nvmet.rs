@@ -15,7 +15,6 @@ use nix::errno::Errno;
 use ocf::{Call, Error, Result};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 const ROOT: &str = "/sys/kernel/config/nvmet";
@@ -261,20 +260,10 @@ impl Backend for Nvmet {
 
     fn ask(&self, export: &Export, call: &Call) -> Result<()> {
         let host = export.access.of(Kind::Host).into_iter().next();
-        ask::nvme(address_to_ask(export, USUAL_PORT), &export.identity.nqn, host.as_deref(), call).map_err(
+        ask::nvme(export.address_to_ask(USUAL_PORT), &export.identity.nqn, host.as_deref(), call).map_err(
             |error| Error::generic(format_args!("export {} does not answer over NVMe: {error}", export.name)),
         )
     }
-}
-
-/// Where a client on this node would connect to.
-pub fn address_to_ask(export: &Export, usual: u16) -> SocketAddr {
-    let ip = match export.listen {
-        IpAddr::V4(ip) if ip.is_unspecified() => std::net::Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => std::net::Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, export.port_or(usual))
 }
 
 impl Nvmet {

@@ -13,7 +13,8 @@ const TEXT_ANSWER: u8 = 0x24;
 const FINAL: u8 = 0x80;
 /// From operational negotiation to the full feature phase.
 const TO_FULL_FEATURE: u8 = FINAL | 1 << 2 | 3;
-const LOGIN_KEYS: &[u8] = b"InitiatorName=iqn.2003-01.org.linux-iscsi.gnbd-export:monitor\0SessionType=Discovery\0\
+const LOGIN_KEYS: &[u8] =
+    b"InitiatorName=iqn.2003-01.org.linux-iscsi.gnbd-export:monitor\0SessionType=Discovery\0\
 HeaderDigest=None\0DataDigest=None\0";
 const SEND_TARGETS: &[u8] = b"SendTargets=All\0";
 /// Longest answer that is listened to.

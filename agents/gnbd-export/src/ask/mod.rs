@@ -1,7 +1,9 @@
 //! Asking over the network, as a client would: the first words of NVMe over TCP, iSCSI and NBD, with a deadline.
 
+mod iscsi;
 mod nvme;
 
+pub use self::iscsi::iscsi;
 pub use self::nvme::nvme;
 
 use ocf::Call;

@@ -18,5 +18,6 @@
 
 mod configfs;
 mod contract;
+mod lio;
 mod nvmet;
 mod scenes;

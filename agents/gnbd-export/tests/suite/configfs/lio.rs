@@ -119,7 +119,11 @@ impl Tree {
                 let group = format!("target/iscsi/{iqn}/{group}");
                 let luns = self.names(&format!("{group}/lun"));
                 let offers = luns.iter().any(|lun| !self.links_in(&format!("{group}/lun/{lun}")).is_empty());
-                if boolean(text)? {
+                let enable = boolean(text)?;
+                if enable == (self.text(path) == "1") {
+                    return Err(Errno::EINVAL);
+                }
+                if enable {
                     if self.names(&format!("{group}/np")).is_empty() {
                         return Err(Errno::EINVAL);
                     }
