@@ -28,6 +28,7 @@ pub struct Tool<'a> {
     call: &'a Call,
     path: PathBuf,
     args: Vec<OsString>,
+    env: Vec<(&'static str, OsString)>,
     limit: Duration,
 }
 
@@ -80,13 +81,20 @@ impl<'a> Tool<'a> {
                 crate::host::TOOL_DIRS.join(", ")
             ))
         })?;
-        Ok(Self { call, path, args: Vec::new(), limit: Duration::MAX })
+        Ok(Self { call, path, args: Vec::new(), env: Vec::new(), limit: Duration::MAX })
     }
 
     /// One more argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_os_string());
+        self
+    }
+
+    /// One more variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name, value.as_ref().to_os_string()));
         self
     }
 
@@ -111,7 +119,7 @@ impl<'a> Tool<'a> {
         self.call.step(&format!("running {name}"));
         let began = Instant::now();
         let path = self.call.host.path(&self.path);
-        let result = run(&path, &self.args, began + limit, grace);
+        let result = run(&path, &self.args, &self.env, began + limit, grace);
         match &result {
             Ok(output) => self.call.log.trace(format_args!(
                 "ran {} in {:?}: {}",
@@ -145,10 +153,16 @@ enum Failure {
 pub(crate) fn run_detached_from_log(path: &Path, args: &[&str]) -> bool {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
     let second = Duration::from_secs(1);
-    matches!(run(path, &args, Instant::now() + second, Duration::from_millis(100)), Ok(output) if output.succeeded())
+    matches!(run(path, &args, &[], Instant::now() + second, Duration::from_millis(100)), Ok(output) if output.succeeded())
 }
 
-fn run(path: &Path, args: &[OsString], deadline: Instant, grace: Duration) -> Result<Output, Failure> {
+fn run(
+    path: &Path,
+    args: &[OsString],
+    env: &[(&str, OsString)],
+    deadline: Instant,
+    grace: Duration,
+) -> Result<Output, Failure> {
     let mut command = std::process::Command::new(path);
     command
         .args(args)
@@ -156,6 +170,7 @@ fn run(path: &Path, args: &[OsString], deadline: Instant, grace: Duration) -> Re
         .env("LC_ALL", "C")
         .env("PATH", crate::host::TOOL_DIRS.join(":"))
         .env_remove("LANGUAGE")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
