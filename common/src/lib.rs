@@ -20,6 +20,7 @@ pub mod holders;
 pub mod host;
 pub mod invocation;
 pub mod log;
+pub mod mapper;
 pub mod metadata;
 pub mod mounts;
 pub mod params;
