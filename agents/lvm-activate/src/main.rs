@@ -24,7 +24,7 @@ use group::Group;
 use ocf::mapper::{self, Volume};
 use ocf::{Agent, Call, Dialect, Error, Metadata, Result, State, Text};
 use serde::Deserialize;
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 
 /// The parameters. Their documentation stands in [`metadata`].
 #[derive(Debug, Deserialize)]
@@ -55,9 +55,6 @@ struct LvmActivate {
     /// What start found when it looked at the metadata.
     #[serde(skip)]
     seen: OnceCell<Group>,
-    /// Start or stop has done its work.
-    #[serde(skip)]
-    done: Cell<bool>,
 }
 
 /// How many nodes may activate a volume of a shared group.
@@ -117,10 +114,9 @@ impl Agent for LvmActivate {
         };
         let active = target.active(call)?;
         match call.action.as_str() {
-            "start" => Ok(self.before_and_after_start(&active)),
-            // A tag can be left where nothing is active.
-            "stop" if self.vg_access_mode(call) == Some(Mode::Tagging) && !self.done.get() => {
-                Ok(State::Running)
+            "start" => {
+                let all = self.seen.get().is_some_and(|group| group.is_active(&active));
+                Ok(if all { State::Running } else { State::Stopped })
             }
             "stop" if active.is_empty() => Ok(State::Stopped),
             "stop" => Ok(State::Running),
@@ -134,16 +130,17 @@ impl Agent for LvmActivate {
         call.check_level >= deep::LEVEL
     }
 
+    /// Start verifies the owner of what is active. A tag can be left where nothing is.
+    fn acts_anyway(&self, call: &Call) -> bool {
+        call.action == "start" || (self.vg_access_mode(call) == Some(Mode::Tagging) && self.target().is_ok())
+    }
+
     fn start(&self, call: &Call) -> Result<()> {
-        start::start(self, &self.target()?, call)?;
-        self.done.set(true);
-        Ok(())
+        start::start(self, &self.target()?, call)
     }
 
     fn stop(&self, call: &Call) -> Result<()> {
-        stop::stop(self, &self.target()?, call)?;
-        self.done.set(true);
-        Ok(())
+        stop::stop(self, &self.target()?, call)
     }
 
     fn validate(&self, call: &Call) -> Result<()> {
@@ -200,14 +197,6 @@ impl LvmActivate {
                 self.tag
             ))
         })
-    }
-
-    /// Start has work to do unless all that it shall activate is active, and owned by this node.
-    fn before_and_after_start(&self, active: &[Volume]) -> State {
-        match self.seen.get() {
-            Some(group) if group.is_active(active) && (group.is_owned() || self.done.get()) => State::Running,
-            _ => State::Stopped,
-        }
     }
 
     /// Nothing is mapped. Cleanly so, or because the group has gone: only who believes that it runs has to know.

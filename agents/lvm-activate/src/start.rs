@@ -11,7 +11,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Activates the target. Called unless all of it is active and this node's.
+/// Makes the target active and this node's, as far as it is not.
 pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
     let Some(group) = agent.seen.get() else { return Err(Error::generic("start did not look first")) };
     order_shutdown(agent, call);
@@ -28,11 +28,16 @@ pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
                 lvm::must(&["vgchange", "--addtag", agent.tag()?, "--", &target.group], call)?;
             }
         }
+        Mode::Lvmlockd if is_active(target, group, call)? => {}
         Mode::Lvmlockd => start_locks(target, call)?,
         Mode::Plain | Mode::Clvmd => warn_of_autoactivation(target, group, call),
     }
+    if is_active(target, group, call)? {
+        record::write(target, group, call);
+        return Ok(());
+    }
     let mut output = activate(agent, target, mode, call)?;
-    if mode == Mode::Lvmlockd && !is_active(target, group, call)? && !call.dry_run {
+    if mode == Mode::Lvmlockd && !call.dry_run && !is_active(target, group, call)? {
         // A stop of another volume of the group may have stopped the lockspace just then.
         sleep(Duration::from_millis(500).min(call.remaining() / 10));
         start_locks(target, call)?;
