@@ -6,6 +6,7 @@
 //! `drbdsetup events2 --now` is asked; where that cannot answer, `drbdadm role`. Who cannot answer is never taken for
 //! "stopped".
 
+pub mod parts;
 pub mod target;
 pub mod verdict;
 
