@@ -6,7 +6,7 @@ use crate::images::cache;
 use crate::lab::Wish;
 use crate::setup::agents;
 use crate::wire::{self, Request};
-use crate::{Doing, Lab, Result, failed};
+use crate::{Doing, Lab, Result, failed, owned};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
@@ -47,14 +46,16 @@ pub fn boot(count: usize) -> Result {
         .stdin(Stdio::null())
         .stdout(File::create(&log)?)
         .stderr(File::options().append(true).open(&log)?)
-        .process_group(0)
         .spawn()?;
+    let pid = Pid::from_raw(i32::try_from(keeper.id()).map_err(|_| failed("a process number too large"))?);
+    owned::hold(pid);
     let mut shown = 0;
     loop {
         let text = fs::read(&log)?;
         std::io::stdout().write_all(text.get(shown..).unwrap_or_default())?;
         shown = text.len();
         if file.exists() {
+            owned::let_go(pid);
             println!("lab shell 1 opens a shell; lab down switches all off");
             return Ok(());
         }
@@ -78,6 +79,8 @@ pub fn hold(count: usize) -> Result {
     let nodes = lab.nodes().iter().filter_map(|node| Some((node.name().to_owned(), node.port()?))).collect();
     let pid = Pid::this().as_raw();
     let started = start_time(pid).ok_or_else(|| failed("/proc/self/stat cannot be read"))?;
+    // From here on a signal that a terminal sends to `lab boot` is not for this process.
+    nix::unistd::setsid()?;
     let new = record()?.with_extension("new");
     fs::write(&new, serde_json::to_vec(&Held { pid, started, nodes })?)?;
     fs::rename(new, record()?)?;

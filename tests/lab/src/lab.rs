@@ -50,6 +50,7 @@ impl Lab {
     pub fn new(wish: &Wish) -> Result<Self> {
         let begin = Instant::now();
         let images = Images::ready()?;
+        sweep(&cache()?);
         let name = format!("run-{}", std::process::id());
         let directory = Scratch::new(cache()?.join(name))?;
         let guest = beside_us("lab-guest")?;
@@ -219,6 +220,18 @@ show lsblk; show vgs; show lvs -a; show ps axf; show ip -br address; show dmesg;
 show xl list";
 const LOGS: &str =
     "var/log var/lib/heartbeat/trace_ra var/lib/pacemaker/cib etc/ha.d etc/corosync etc/drbd.d run/holdfast";
+
+/// Removes what labs that were killed with SIGKILL could not remove.
+fn sweep(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid =
+            name.to_str().and_then(|name| name.strip_prefix("run-")).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
 
 /// A program built together with this one.
 fn beside_us(name: &str) -> Result<PathBuf> {

@@ -106,7 +106,7 @@ impl Owned {
     }
 
     fn forget(&self) {
-        locked(&RUNNING).retain(|pid| *pid != self.pid);
+        let_go(self.pid);
     }
 }
 
@@ -116,6 +116,16 @@ impl Drop for Owned {
         let _ = self.child.wait();
         self.forget();
     }
+}
+
+/// Has a process that was started otherwise end with the lab, until [`let_go`].
+pub fn hold(pid: Pid) {
+    locked(&RUNNING).push(pid);
+}
+
+/// Undoes [`hold`].
+pub fn let_go(pid: Pid) {
+    locked(&RUNNING).retain(|other| *other != pid);
 }
 
 /// A directory that is removed when it is dropped, and when a signal ends the lab.
@@ -159,7 +169,7 @@ pub fn end_with_a_signal() -> Result {
         }
         // Time for mmdebstrap to unmount what it mounted; the kernel kills the rest.
         for _ in 0..30 {
-            if locked(&RUNNING).iter().all(|pid| kill(*pid, None).is_err()) {
+            if locked(&RUNNING).iter().all(|pid| has_ended(*pid)) {
                 break;
             }
             thread::sleep(Duration::from_millis(100));
@@ -170,6 +180,14 @@ pub fn end_with_a_signal() -> Result {
         std::process::exit(130);
     })
     .map_err(|error| failed(error.to_string()))
+}
+
+/// True also for one that nobody has waited for yet.
+fn has_ended(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| {
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    })
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
