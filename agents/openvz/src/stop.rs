@@ -17,16 +17,12 @@ use std::time::{Duration, Instant};
 /// Stops the container. Called when it is not known to be stopped.
 pub fn stop(agent: &OpenVz, ctid: &Ctid, call: &Call) -> Result<()> {
     let program = Program::of(agent, call);
-    // Without one, or with one that cannot be read, there is still a container to be stopped.
-    let config = Config::read(ctid, call).unwrap_or_else(|error| {
-        call.log.warn(error);
-        None
-    });
+    let config = Config::read_or_guess(ctid, call);
     if !call.change(format_args!("run {} stop {ctid}", program.name())) {
         return Ok(());
     }
     hold_back_signals();
-    let job = Job { agent, program, ctid, config: config.as_ref(), call };
+    let job = Job { agent, program, ctid, config: &config, call };
     job.end_processes()?;
     job.unmount()
 }
@@ -44,7 +40,7 @@ struct Job<'a> {
     agent: &'a OpenVz,
     program: Program,
     ctid: &'a Ctid,
-    config: Option<&'a Config>,
+    config: &'a Config,
     call: &'a Call,
 }
 
@@ -73,7 +69,7 @@ impl Job<'_> {
         let second = self.ask_to_stop(true, Instant::now() + call.remaining() * 2 / 3);
         match self.look() {
             Ok(found) if !found.is_alive() => Ok(()),
-            _ if second == Refusal::Locked => Err(locked(ctid, self.config, call)),
+            _ if second == Refusal::Locked => Err(locked(ctid, Some(self.config), call)),
             Ok(_) => Err(Error::generic(format_args!("{ctid} still runs, {second}"))),
             Err(error) if second == Refusal::Nothing => Err(error),
             Err(_) => Err(Error::generic(format_args!("{ctid} is in a state that cannot be told, {second}"))),
@@ -152,19 +148,11 @@ impl Job<'_> {
     }
 
     fn is_mounted(&self) -> Result<bool> {
-        match self.config {
-            Some(config) if config.root()?.is_some() => {
-                Ok(!area::mounts_on_root(config, self.call)?.is_empty())
-            }
-            _ => Ok(self.look()?.mounted == Some(true)),
-        }
+        area::is_mounted(self.agent, self.ctid, self.config, &self.look()?, self.call)
     }
 
     fn still_mounted(&self, complaint: &str) -> Error {
-        let ctid = self.ctid;
-        let Some(config) = self.config else {
-            return Error::generic(format_args!("{ctid} is down, but still mounted: {complaint}"));
-        };
+        let (ctid, config) = (self.ctid, self.config);
         self.call.step("looking for who holds the root directory");
         let holders = area::holders_of_root(config, self.call);
         let root = config.root().ok().flatten().map(|root| area::show(&root)).unwrap_or_default();

@@ -140,6 +140,42 @@ fn a_mount_below_the_root_directory_counts_and_is_named() {
     assert!(answer.reason().unwrap().contains("mount on /vz/root/101/proc"), "{answer}");
 }
 
+/// A device on a file of the private area keeps the file system below in use as a mount does.
+#[test]
+fn a_disk_image_that_stays_attached_is_a_failure_that_names_its_device() {
+    let machine = openvz_node();
+    machine.file("sys/block/ploop12345/pdelta/0/image", "/Data/db/vm/root.hdd/root.hds\n");
+    machine.file("sys/block/ploop54321/pdelta/0/image", "/Data/apps/vm/root.hdd/root.hds\n");
+    let answer = ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("device ploop12345");
+    assert!(!answer.reason().unwrap().contains("54321"), "{answer}");
+    ct101(&machine).monitor().answers(7);
+    fs::remove_dir_all(machine.path("sys/block/ploop12345")).unwrap();
+    ct101(&machine).run("stop").answers(SUCCESS);
+}
+
+/// Its configuration has gone, as after vzmigrate: the node's settings tell where it would be mounted.
+#[test]
+fn a_root_directory_without_a_configuration_counts_too() {
+    let machine = running(openvz_node());
+    machine.file("proc/vz/veinfo", "         0     0   120\n").file("ct/run", "down\n");
+    fs::remove_file(machine.path("etc/vz/conf/101.conf")).unwrap();
+    ct101(&machine).run("stop").answers(SUCCESS);
+    assert!(!is_mounted(&machine));
+    assert_eq!(changes(&machine), [["umount", "101"]]);
+}
+
+/// Nobody can say from the files where it would be mounted; vzctl can.
+#[test]
+fn an_unusable_root_directory_in_the_configuration_does_not_fail_a_stop() {
+    for root in ["$HOME/101", "root"] {
+        let machine = openvz_node();
+        crate::scenes::configure(&machine, &format!("VE_ROOT={root}\nVE_PRIVATE=/Data/db/vm\n"));
+        ct101(&machine).run("stop").answers(SUCCESS);
+        machine.tool("vzctl", Tool::Does("echo CTID 101 exist mounted down".into()));
+        ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("mounted");
+    }
+}
+
 /// It neither runs nor is it stopped: the file system below could not be unmounted.
 #[test]
 fn what_is_only_mounted_is_unmounted() {
