@@ -48,6 +48,12 @@ pub trait Agent: DeserializeOwned {
         true
     }
 
+    /// Whether start, stop, promote and demote have something to do although the resource is in the wanted state
+    /// already: then they are called all the same, and must bear it. Default: no.
+    fn acts_anyway(&self, _call: &Call) -> bool {
+        false
+    }
+
     /// Makes the running resource promoted.
     fn promote(&self, _call: &Call) -> Result<()> {
         Err(not_there("promote"))

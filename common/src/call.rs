@@ -17,6 +17,8 @@ pub struct Call {
     pub log: Rc<Log>,
     /// How the agent was called. What an action does must not depend on it, but what nobody said may.
     pub dialect: Dialect,
+    /// The name of the agent that was called: our own, or one of those that it replaces.
+    pub called: &'static str,
     /// The action's name; `status` is `monitor` here.
     pub action: String,
     /// The resource's name, `default` if the caller has none.
@@ -31,6 +33,10 @@ pub struct Call {
     pub(crate) reporter: Option<Reporter>,
     pub(crate) status_note: Rc<RefCell<String>>,
     pub(crate) status_code: Rc<Cell<Option<u8>>>,
+    /// Somebody wants to know why, or a script reads the answer.
+    pub(crate) explains: bool,
+    pub(crate) because: Rc<RefCell<String>>,
+    pub(crate) object: Rc<RefCell<String>>,
 }
 
 impl Call {
@@ -48,6 +54,12 @@ impl Call {
     pub(crate) fn in_helper(&self, reporter: &Reporter) -> Self {
         let time = helper_time(self.remaining());
         Self { reporter: Some(reporter.clone()), deadline: Instant::now() + time, ..self.clone() }
+    }
+
+    /// This call with no more time than `limit` from now on.
+    #[must_use]
+    pub fn shortened(&self, limit: Duration) -> Self {
+        Self { deadline: self.within(limit), ..self.clone() }
     }
 
     /// How long it has left.
@@ -86,6 +98,13 @@ impl Call {
     /// `stopped`, `not`, `OK`.
     pub fn note_for_status(&self, word: &'static str) {
         *self.status_note.borrow_mut() = word.into();
+    }
+
+    /// Why monitor answers what it answers, in one sentence for people and scripts that ask. The last one counts.
+    pub fn because(&self, why: impl std::fmt::Display) {
+        if self.explains {
+            *self.because.borrow_mut() = crate::error::printable(why.to_string().as_bytes());
+        }
     }
 
     /// Makes `status` exit with the number that the replaced script had for such a call, whatever the line says.
