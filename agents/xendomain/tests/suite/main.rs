@@ -8,6 +8,7 @@
 //! | checks | what has to be true before a guest is created |
 //! | start, stop | disks, deadlines, shutdown and destroy |
 //! | migrate | three ends, local disks, two Primaries, stale copies |
+//! | memory | the share of the memory, and what the cluster is told |
 //! | names | which guest is meant, numbers as names, hostile parameters |
 //! | dialects | Heartbeat, init scripts, by hand |
 //! | faults | every tool and xenstored, missing, failing, hanging, babbling |
@@ -23,8 +24,11 @@
 
 mod checks;
 mod contract;
+mod dialects;
 mod faults;
+mod memory;
 mod migrate;
+mod names;
 mod scenes;
 mod start;
 mod stop;
