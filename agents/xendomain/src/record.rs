@@ -50,6 +50,12 @@ pub fn read(call: &Call, key: &str) -> Option<Record> {
     trusted(&file(call, key))
 }
 
+/// The records of all guests of this node.
+pub fn all(call: &Call) -> Vec<Record> {
+    let entries = std::fs::read_dir(call.host.path(Path::new(DIRECTORY))).into_iter().flatten().flatten();
+    entries.filter_map(|entry| trusted(&entry.path())).collect()
+}
+
 fn trusted(path: &Path) -> Option<Record> {
     let found = std::fs::symlink_metadata(path).ok()?;
     let trusted =

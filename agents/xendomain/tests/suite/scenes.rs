@@ -118,7 +118,7 @@ true
 /// What ssh does: `peer` holds the other node's domains as it lists them, or else it fails as recorded.
 const SSH: &str = r#"
 root=$OCF_TEST_ROOT
-for word; do last2=$last1 last1=$word; done
+for word; do last3=$last2 last2=$last1 last1=$word; done
 case "$last2 $last1" in
 "xl list")
     [ -f "$root/peer" ] || { echo 'ssh: connect to host node2 port 22: No route to host' >&2; exit 255; }
