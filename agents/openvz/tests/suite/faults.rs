@@ -139,6 +139,15 @@ fn faults_of_prlctl() {
     fails(scene, vm, "prlctl", "stop", GENERIC);
 }
 
+#[test]
+fn a_vzctl_that_floods_its_outputs_is_not_believed_and_does_not_hang_the_agent() {
+    let machine = node();
+    let flood =
+        "yes 'CTID 101' | head -c 5000000; yes x | head -c 5000000 >&2; echo CTID 101 exist unmounted down";
+    machine.tool("vzctl", Tool::Does(flood.into()));
+    recurring(&machine).run("monitor").within_ms(5000).answers(GENERIC).names("101");
+}
+
 /// The table of the kernel cut at any byte is never a smaller table.
 #[test]
 fn a_table_that_is_cut_off_is_never_stopped() {

@@ -244,11 +244,25 @@ fn depth_10_of_a_frozen_container_ends_in_time() {
     ct101(&machine).timeout_ms(3000).monitor().within(Duration::from_secs(1)).answers(SUCCESS);
 }
 
+/// Somebody has started it by hand, or unmounted below it.
 #[test]
-fn depth_10_warns_of_a_private_area_that_has_gone() {
+fn depth_10_warns_of_a_private_area_that_is_not_the_cluster_s() {
     let machine = running(openvz_node());
+    let deep = || ct101(&machine).level(10).meta("interval", "10000");
+    let (_, log) = logged(&machine, deep(), "monitor");
+    assert_eq!(log, "", "all is well");
+    let table = fs::read_to_string(machine.path("proc/self/mountinfo")).unwrap();
+    let without: String =
+        table.lines().filter(|line| !line.contains("/dev/drbd0")).map(|line| format!("{line}\n")).collect();
+    machine.file("proc/self/mountinfo", without);
+    let (answer, log) = logged(&machine, deep(), "monitor");
+    answer.answers(SUCCESS);
+    assert!(
+        log.contains("runs, but") && log.contains("/Data/db/vm is on no file system of its own"),
+        "{log}"
+    );
     fs::remove_dir_all(machine.path("Data/db/vm")).unwrap();
-    let (answer, log) = logged(&machine, ct101(&machine).level(10).meta("interval", "10000"), "monitor");
+    let (answer, log) = logged(&machine, deep(), "monitor");
     answer.answers(SUCCESS);
     assert!(log.contains("private area /Data/db/vm is not here"), "{log}");
 }
