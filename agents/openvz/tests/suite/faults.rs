@@ -102,8 +102,8 @@ fn faults_of_vzctl_in_start() {
 
 #[test]
 fn faults_of_vzctl_in_stop() {
-    fails(|| running(node()), ct101, "vzctl", "stop", GENERIC);
-    fails(|| running(openvz_node()), ct101, "vzctl", "stop", GENERIC);
+    fails(|| running(node()), ct101, "vzctl", "stop", INSTALLED);
+    fails(|| running(openvz_node()), ct101, "vzctl", "stop", INSTALLED);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn faults_of_prlctl() {
     let scene = || virtuozzo_node("VM", "running");
     fails(scene, vm, "prlctl", "monitor", INSTALLED);
     fails(|| virtuozzo_node("VM", "stopped"), vm, "prlctl", "start", INSTALLED);
-    fails(scene, vm, "prlctl", "stop", GENERIC);
+    fails(scene, vm, "prlctl", "stop", INSTALLED);
 }
 
 #[test]

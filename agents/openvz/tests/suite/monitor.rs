@@ -268,7 +268,7 @@ fn depth_10_warns_of_a_private_area_that_is_not_the_cluster_s() {
 }
 
 const BEANCOUNTERS: &str = "Version: 2.5\n       uid  resource  held  maxheld  barrier  limit  failcnt\n\
-    \x20     101:  kmemsize  10  20  30  40  0\n            privvmpages  1  2  3  4  17\n\
+    \x20     101:  kmemsize  10  20  30  40  0\n            privvmpages  1  2  3  4  17\n            numfile  1  2  3  4  5\n\
     \x20     102:  kmemsize  10  20  30  40  9\n";
 
 #[test]
@@ -291,6 +291,7 @@ fn a_shortage_is_warned_of_once_with_the_counter_s_name() {
             machine.file("proc/user_beancounters", BEANCOUNTERS.replace("4  17", "4  18"));
             let (_, more) = logged(&machine, recurring(), "monitor");
             assert!(more.contains("18 times"), "{more}");
+            assert_eq!(more.matches("numfile").count(), 1, "only what is new: {more}");
         }
         assert!(machine.calls("vzctl").is_empty());
     }
