@@ -258,7 +258,8 @@ pub fn help_names_every_parameter_and_action(agent: Agent) {
     let help = Call::bare(agent.binary).run_args(["--help"]).exits(SUCCESS);
     assert_eq!(help.stderr, "");
     for name in agent.attributes("parameter", "name").into_iter().flatten() {
-        assert!(help.stdout.contains(&format!("OCF_RESKEY_{name} ")), "{name}: {help}");
+        let name = format!("OCF_RESKEY_{name}");
+        assert!(help.stdout.split_whitespace().any(|word| word == name), "{name}: {help}");
     }
     for action in agent.actions() {
         assert!(help.stdout.contains(&format!("{action}, timeout ")), "{action}: {help}");
