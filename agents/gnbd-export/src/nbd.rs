@@ -185,7 +185,7 @@ impl Backend for Nbd {
     fn start(&self, export: &Export, call: &Call) -> Result<()> {
         let server = self.server(export, call)?;
         let node = device::node(export, call)?.to_string_lossy().into_owned();
-        let mut tool = call.tool(server.tool())?.within(call.remaining() / 2);
+        let mut tool = call.tool(server.tool())?.within(call.remaining() / 3);
         let words = match server {
             Server::Qemu => arguments(export, &node),
             Server::NbdServer => vec!["-C".into(), file(export, "conf"), "-p".into(), file(export, "pid")],
