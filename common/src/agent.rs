@@ -26,6 +26,9 @@ pub trait Agent: DeserializeOwned {
     /// Name, parameters and actions.
     const METADATA: Metadata;
 
+    /// Tables of replaced agents whose parameters have other names: invoked under the name of one, it is the table.
+    const OTHER_TABLES: &'static [Metadata] = &[];
+
     /// What the resource is, for a sentence.
     fn object(&self) -> String;
 
@@ -46,6 +49,12 @@ pub trait Agent: DeserializeOwned {
     /// Whether monitor may have to wait for something that can hang: then a helper process does it. Default: yes.
     fn monitor_may_hang(&self, _call: &Call) -> bool {
         true
+    }
+
+    /// Whether start, stop, promote and demote have something to do although the resource is in the wanted state
+    /// already: then they are called all the same, and must bear it. Default: no.
+    fn acts_anyway(&self, _call: &Call) -> bool {
+        false
     }
 
     /// Makes the running resource promoted.

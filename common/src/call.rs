@@ -17,6 +17,8 @@ pub struct Call {
     pub log: Rc<Log>,
     /// How the agent was called. What an action does must not depend on it, but what nobody said may.
     pub dialect: Dialect,
+    /// The name of the agent that was called: our own, or one of those that it replaces.
+    pub called: &'static str,
     /// The action's name; `status` is `monitor` here.
     pub action: String,
     /// The resource's name, `default` if the caller has none.
@@ -52,6 +54,12 @@ impl Call {
     pub(crate) fn in_helper(&self, reporter: &Reporter) -> Self {
         let time = helper_time(self.remaining());
         Self { reporter: Some(reporter.clone()), deadline: Instant::now() + time, ..self.clone() }
+    }
+
+    /// This call with no more time than `limit` from now on.
+    #[must_use]
+    pub fn shortened(&self, limit: Duration) -> Self {
+        Self { deadline: self.within(limit), ..self.clone() }
     }
 
     /// How long it has left.

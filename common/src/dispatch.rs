@@ -60,8 +60,14 @@ fn open_missing_standard_files() {
     }
 }
 
+/// The table of the name under which the agent was called.
+fn table<A: Agent>(caller: &Caller) -> Metadata {
+    let called = caller.file_name();
+    A::OTHER_TABLES.iter().find(|table| called == table.name).copied().unwrap_or(A::METADATA)
+}
+
 fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     let dialect = invocation::dialect(caller, &metadata);
     let invocation = if dialect == Dialect::ByHand {
         match crate::cli::read(&metadata, &host, caller) {
@@ -86,7 +92,7 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     };
     match invocation.action.as_str() {
         "meta-data" if invocation.options.json => {
-            to_stdout(format_args!("{}\n", json::table(&metadata, &host)));
+            to_stdout(format_args!("{}\n", json::table(&metadata, A::OTHER_TABLES, &host)));
             return 0;
         }
         "meta-data" => {
@@ -109,9 +115,9 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     finish(&call, caller, &metadata, &invocation, result)
 }
 
-fn shown_name<'a>(caller: &'a Caller, metadata: &Metadata) -> &'a str {
-    let called = caller.file_name().to_str().filter(|name| metadata.also_called.contains(name));
-    called.unwrap_or(metadata.name)
+fn shown_name(caller: &Caller, metadata: &Metadata) -> &'static str {
+    let called = metadata.also_called.iter().find(|name| caller.file_name() == **name);
+    called.copied().unwrap_or(metadata.name)
 }
 
 fn usage(metadata: &Metadata) -> String {
@@ -159,6 +165,7 @@ fn call(began: Instant, host: Host, caller: &Caller, metadata: &Metadata, invoca
         host,
         log: Rc::new(log),
         instance,
+        called: shown_name(caller, metadata),
         check_level: options.check_level.or_else(level).unwrap_or(0),
         probe: ocf && invocation.action == "monitor" && interval.is_none_or(|ms| ms.parse::<u64>() == Ok(0)),
         action,
@@ -241,7 +248,7 @@ fn trace_to_file(
 
 /// Everything between the reading of the call and the answer.
 fn act<A: Agent>(call: &Call, caller: &Caller, invocation: &Invocation) -> Result<State> {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     if let Some(major) = caller.get("OCF_RA_VERSION_MAJOR").filter(|_| invocation.dialect == Dialect::Ocf)
         && major != "1"
     {
@@ -318,7 +325,7 @@ fn perform<A: Agent>(agent: &A, call: &Call, action: &str) -> Result<State> {
         "monitor" => agent.monitor(call),
         "start" => {
             agent.validate(call)?;
-            if look(agent, call)? != State::Stopped {
+            if !agent.acts_anyway(call) && look(agent, call)? != State::Stopped {
                 call.log.trace("start: it runs already");
                 return Ok(State::Running);
             }
@@ -334,7 +341,7 @@ fn perform<A: Agent>(agent: &A, call: &Call, action: &str) -> Result<State> {
             }
         }
         "stop" => {
-            if matches!(look(agent, call), Ok(State::Stopped)) {
+            if !agent.acts_anyway(call) && matches!(look(agent, call), Ok(State::Stopped)) {
                 call.log.trace("stop: it is stopped already");
                 return Ok(State::Running);
             }
@@ -348,10 +355,14 @@ fn perform<A: Agent>(agent: &A, call: &Call, action: &str) -> Result<State> {
                 }
             }
         }
-        "promote" if is_promoted(&look(agent, call)?) => Ok(State::Running),
+        "promote" if is_promoted(&look(agent, call)?) && !agent.acts_anyway(call) => Ok(State::Running),
         "promote" => done(agent.promote(call)),
-        "demote" if matches!(look(agent, call)?, State::Running | State::Degraded(_)) => Ok(State::Running),
-        "demote" => done(agent.demote(call)),
+        "demote" => match look(agent, call)? {
+            State::Running | State::Degraded(_) if !agent.acts_anyway(call) => Ok(State::Running),
+            // What is stopped cannot be demoted, and the cluster has to know (OCF 1.1: code 7).
+            State::Stopped => Ok(State::Stopped),
+            _ => done(agent.demote(call)),
+        },
         "notify" => done(agent.notify(call)),
         "migrate_to" => done(agent.migrate_to(call)),
         "migrate_from" => done(agent.migrate_from(call)),

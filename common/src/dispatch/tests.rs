@@ -97,6 +97,11 @@ fn start_on_running_and_stop_on_stopped_touch_nothing() {
 }
 
 #[test]
+fn a_demote_of_what_is_stopped_says_so() {
+    assert_eq!(perform_with("demote", &[Ok(State::Stopped)]), (Ok(State::Stopped), vec![]));
+}
+
+#[test]
 fn start_and_stop_are_believed_only_after_a_second_look() {
     let (result, called) = perform_with("start", &[Ok(State::Stopped), Ok(State::Running)]);
     assert_eq!((result, called), (Ok(State::Running), vec!["start"]));

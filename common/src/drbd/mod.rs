@@ -3,16 +3,18 @@
 //! What the kernel and the tools say of the resource, the cheapest and surest first.
 //!
 //! Up to 8.4 /proc/drbd has everything and needs no other program. Since 9 it has only the version, and
-//! `drbdsetup events2 --now` is asked; where that cannot answer, `drbdadm role`. Who cannot answer is never taken for
-//! "stopped".
+//! `drbdsetup events2 --now` is asked; where that cannot answer, `drbdsetup status --json`, and then `drbdadm role`. Who
+//! cannot answer is never taken for "stopped".
 
+pub mod score;
 pub mod target;
 pub mod verdict;
 
 use self::target::{Target, minor_on};
 use self::verdict::Verdict;
+use crate::state::drbd::answers::RoleAnswer;
 use crate::state::drbd::proc::Proc;
-use crate::state::drbd::{Resource, answers, events, proc};
+use crate::state::drbd::{Resource, Role, answers, events, json, proc};
 use crate::{Call, Error, Output, Result};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -55,19 +57,70 @@ pub fn kernel(call: &Call) -> Kernel {
     kernel
 }
 
+/// What is known of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed {
+    /// DRBD is not loaded.
+    NoModule,
+    /// It is not up on this node.
+    NotUp,
+    /// Only the roles are known, and nothing of its data.
+    Roles(Vec<RoleAnswer>),
+    /// All that DRBD tells: since 9 a part for each resource, before one for each volume.
+    Parts(Vec<Resource>),
+}
+
+impl Observed {
+    fn parts(parts: Vec<Resource>) -> Self {
+        if parts.is_empty() { Self::NotUp } else { Self::Parts(parts) }
+    }
+
+    /// The parts of one resource as one; none if not all is known.
+    pub fn whole(&self) -> Option<Resource> {
+        let Self::Parts(parts) = self else { return None };
+        let mut parts = parts.iter();
+        let mut whole = parts.next()?.clone();
+        for part in parts {
+            whole.join(part);
+        }
+        Some(whole)
+    }
+}
+
+/// All parts of the target that are up, for who has to know more than a role. None are up if DRBD is not loaded.
+pub fn parts(target: &Target, call: &Call) -> Result<Vec<Resource>> {
+    match observe(target, call)? {
+        Observed::NoModule | Observed::NotUp => Ok(Vec::new()),
+        Observed::Parts(parts) => Ok(parts),
+        Observed::Roles(_) => {
+            Err(Error::generic("DRBD's tools tell this node's role and nothing of its peers"))
+        }
+    }
+}
+
 /// What the target is at this moment.
 pub fn verdict(target: &Target, call: &Call) -> Result<Verdict> {
+    let verdict = match observe(target, call)? {
+        Observed::NoModule | Observed::NotUp => Ok(Verdict::Unconfigured),
+        Observed::Roles(roles) => verdict::of_roles(&roles),
+        Observed::Parts(parts) => verdict_of(target, &parts),
+    };
+    verdict.map_err(Error::generic)
+}
+
+/// All that can be known of the target at this moment.
+pub fn observe(target: &Target, call: &Call) -> Result<Observed> {
     let kernel = kernel(call);
     if kernel == Kernel::Absent {
-        return Ok(Verdict::Unconfigured);
+        return Ok(Observed::NoModule);
     }
     if let Kernel::Old(proc) = &kernel
         && let Some(parts) = by_kernel(target, proc, call)
     {
-        return known(verdict_of(target, &parts));
+        return Ok(Observed::parts(parts));
     }
     match by_list(target, &kernel, call) {
-        Ok(Some(parts)) => known(verdict_of(target, &parts)),
+        Ok(Some(parts)) => Ok(Observed::parts(parts)),
         // Nothing that is up is it. A disk that a resource has lost is no longer in the list: its name decides.
         Ok(None) => by_role(target, &kernel, call),
         Err(error) => {
@@ -78,10 +131,6 @@ pub fn verdict(target: &Target, call: &Call) -> Result<Verdict> {
             })
         }
     }
-}
-
-fn known(verdict: Result<Verdict, String>) -> Result<Verdict> {
-    verdict.map_err(Error::generic)
 }
 
 fn verdict_of(target: &Target, parts: &[Resource]) -> Result<Verdict, String> {
@@ -124,16 +173,39 @@ fn by_kernel(target: &Target, proc: &Proc, call: &Call) -> Option<Vec<Resource>>
 
 /// The target in the list of `drbdsetup`, which 8.4 and 9 have alike. None: a disk that no resource in the list has.
 fn by_list(target: &Target, kernel: &Kernel, call: &Call) -> Result<Option<Vec<Resource>>> {
-    let mut list = call.tool("drbdsetup")?.arg("events2").arg("--now").within(call.remaining() / 2);
+    let mut list = call.tool("drbdsetup")?.arg("events2").arg("--now").within(call.remaining() / 3);
     if let (Target::Name(name), Kernel::New) = (target, kernel) {
         list = list.arg(name);
     }
     let output = list.run()?;
-    if !output.succeeded() {
-        return Err(Error::generic(format_args!("drbdsetup events2: {}", output.complaint())));
+    let listed = if output.succeeded() {
+        events::parse(&output.stdout).map_err(|why| format!("cannot be understood: {why}"))
+    } else {
+        Err(output.complaint())
+    };
+    let resources = listed.or_else(|why| {
+        call.log.debug(format_args!("drbdsetup events2: {why}; status --json is asked instead"));
+        by_json(kernel, call).ok_or_else(|| Error::generic(format_args!("drbdsetup events2: {why}")))
+    })?;
+    Ok(of_target(target, resources, call))
+}
+
+/// The same as JSON, which only DRBD 9 has. None: it does not help.
+fn by_json(kernel: &Kernel, call: &Call) -> Option<Vec<Resource>> {
+    if !matches!(kernel, Kernel::New | Kernel::Garbled) {
+        return None;
     }
-    let mut resources = events::parse(&output.stdout)
-        .map_err(|why| Error::generic(format_args!("drbdsetup events2 cannot be understood: {why}")))?;
+    let tool = call.tool("drbdsetup").ok()?.arg("status").arg("--json");
+    let output = tool.within(call.remaining() / 2).run().ok()?;
+    if !output.succeeded() {
+        return None;
+    }
+    let parsed = json::parse(&output.stdout);
+    parsed.inspect_err(|why| call.log.debug(format_args!("drbdsetup status --json: {why}"))).ok()
+}
+
+/// Those of the resources that the target means. None: a disk that no resource has, while one of them is Primary.
+fn of_target(target: &Target, mut resources: Vec<Resource>, call: &Call) -> Option<Vec<Resource>> {
     let has = |resource: &Resource, minor: u32| resource.volumes.iter().any(|volume| volume.minor == minor);
     match target {
         Target::All | Target::Unnamed => {}
@@ -141,17 +213,16 @@ fn by_list(target: &Target, kernel: &Kernel, call: &Call) -> Result<Option<Vec<R
         Target::Minor(minor) => resources.retain(|resource| has(resource, *minor)),
         Target::Backing(path) => {
             let minor = minor_on(&call.host, path);
-            let none_is_primary =
-                resources.iter().all(|resource| resource.role == crate::state::drbd::Role::Secondary);
+            let none_is_primary = resources.iter().all(|resource| resource.role == Role::Secondary);
             resources.retain(|resource| {
                 minor.is_some_and(|minor| has(resource, minor)) || is_on(resource, path, call)
             });
             if resources.is_empty() && !none_is_primary {
-                return Ok(None);
+                return None;
             }
         }
     }
-    Ok(Some(resources))
+    Some(resources)
 }
 
 fn is_on(resource: &Resource, path: &Path, call: &Call) -> bool {
@@ -160,7 +231,7 @@ fn is_on(resource: &Resource, path: &Path, call: &Call) -> bool {
 }
 
 /// The last resort: the configuration tells the name and the devices, the kernel or drbdadm the role.
-fn by_role(target: &Target, kernel: &Kernel, call: &Call) -> Result<Verdict> {
+fn by_role(target: &Target, kernel: &Kernel, call: &Call) -> Result<Observed> {
     let name = match target {
         Target::All | Target::Unnamed => {
             return Err(Error::generic("the state of all resources cannot be read"));
@@ -172,16 +243,16 @@ fn by_role(target: &Target, kernel: &Kernel, call: &Call) -> Result<Verdict> {
     {
         // The file was whole, so what it does not have is not up.
         let found = minors.iter().filter_map(|minor| proc.minor(*minor)?.resource(&name));
-        return known(verdict::of_parts(&found.collect::<Vec<_>>()));
+        return Ok(Observed::parts(found.collect()));
     }
     let output = drbdadm(call, "role", &name)?;
     if output.succeeded() {
         let roles = answers::roles(&output.stdout)
             .map_err(|why| Error::generic(format_args!("drbdadm role {name} cannot be understood: {why}")))?;
-        return known(verdict::of_roles(&roles));
+        return Ok(Observed::Roles(roles));
     }
     if is_not_up(&output) {
-        return Ok(Verdict::Unconfigured);
+        return Ok(Observed::NotUp);
     }
     Err(Error::generic(format_args!("the role of {name} is unknown: drbdadm: {}", output.complaint())))
 }

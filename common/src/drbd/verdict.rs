@@ -85,8 +85,8 @@ pub fn of_several(verdicts: &[Verdict]) -> Verdict {
     }))
 }
 
-/// Why somebody should look at a resource that is Primary, and what to do: the worst first.
-fn trouble(resource: &Resource) -> Option<String> {
+/// Why somebody should look at a resource that is up, and what to do: the worst first.
+pub fn trouble(resource: &Resource) -> Option<String> {
     let name = &resource.name;
     if let Some(why) = &resource.suspended {
         return Some(format!("I/O of {name} is suspended ({why}): bring its peers back"));
@@ -122,7 +122,8 @@ fn trouble(resource: &Resource) -> Option<String> {
         ));
     }
     if let Some((peer, word)) = peer(|connection| connection != Connection::Connected) {
-        return Some(format!("{name} has lost {peer} ({word}): bring it back, this is the only copy in use"));
+        let alone = if resource.role == Role::Primary { ", this is the only copy in use" } else { "" };
+        return Some(format!("{name} has lost {peer} ({word}): bring it back{alone}"));
     }
     if target {
         return Some(format!("{name} is being brought up to date by its peer: wait until it has ended"));

@@ -43,24 +43,39 @@ fn say(text: &str) {
 fn pages(dir: &Path, agents: &[&str]) -> Result<(), String> {
     let mut aliases = String::new();
     for agent in agents {
-        let metadata = table::of(Path::new(agent))?;
+        let (metadata, others) = table::of(Path::new(agent))?;
         let name = metadata.name;
-        for alias in metadata.also_called {
+        for alias in metadata.also_called.iter().filter(|alias| **alias != name) {
             aliases.push_str(&format!("{alias} {name}\n"));
         }
-        write(dir, &format!("man/ocf_holdfast_{name}.7"), &roff::page(&metadata))?;
-        for (shell, file) in [
-            (clap_complete::Shell::Bash, format!("bash/{name}")),
-            (clap_complete::Shell::Zsh, format!("zsh/_{name}")),
-            (clap_complete::Shell::Fish, format!("fish/{name}.fish")),
-        ] {
-            let mut command = table::command(&metadata);
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command, name, &mut text);
-            write(dir, &file, &String::from_utf8_lossy(&text))?;
+        for other in others {
+            // Under that name the agent has another table.
+            let link = dir.join("bin").join(&other);
+            fs::create_dir_all(dir.join("bin")).map_err(|why| format!("{}: {why}", dir.display()))?;
+            let agent = fs::canonicalize(agent).map_err(|why| format!("{agent}: {why}"))?;
+            std::os::unix::fs::symlink(agent, &link).map_err(|why| format!("{}: {why}", link.display()))?;
+            one(dir, &table::of(&link)?.0)?;
+            aliases.push_str(&format!("{other} {name}\n"));
         }
+        one(dir, &metadata)?;
     }
     write(dir, "aliases", &aliases)
+}
+
+fn one(dir: &Path, metadata: &ocf::Metadata) -> Result<(), String> {
+    let name = metadata.name;
+    write(dir, &format!("man/ocf_holdfast_{name}.7"), &roff::page(metadata))?;
+    for (shell, file) in [
+        (clap_complete::Shell::Bash, format!("bash/{name}")),
+        (clap_complete::Shell::Zsh, format!("zsh/_{name}")),
+        (clap_complete::Shell::Fish, format!("fish/{name}.fish")),
+    ] {
+        let mut command = table::command(metadata);
+        let mut text = Vec::new();
+        clap_complete::generate(shell, &mut command, name, &mut text);
+        write(dir, &file, &String::from_utf8_lossy(&text))?;
+    }
+    Ok(())
 }
 
 fn write(dir: &Path, file: &str, text: &str) -> Result<(), String> {

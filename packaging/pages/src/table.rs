@@ -7,12 +7,13 @@ use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
 
-/// Asks a built agent.
-pub fn of(agent: &Path) -> Result<Metadata, String> {
+/// Asks a built agent. With its table come the names under which it has another.
+pub fn of(agent: &Path) -> Result<(Metadata, Vec<String>), String> {
     let output = Command::new(agent).args(["--format", "json", "meta-data"]).output();
     let output = output.map_err(|why| format!("{}: {why}", agent.display()))?;
     let text = String::from_utf8(output.stdout).map_err(|why| why.to_string())?;
-    parse(&text).ok_or_else(|| format!("{} does not tell its table", agent.display()))
+    let table = parse(&text).zip(others(&text));
+    table.ok_or_else(|| format!("{} does not tell its table", agent.display()))
 }
 
 /// Reads the table. Text lives as long as the program, which is short.
@@ -31,6 +32,12 @@ pub fn parse(text: &str) -> Option<Metadata> {
         positional: strings(&table, "positional")?,
         positional_required: usize::try_from(table.get("positional_required")?.as_u64()?).ok()?,
     })
+}
+
+fn others(text: &str) -> Option<Vec<String>> {
+    let table: Value = serde_json::from_str(text).ok()?;
+    let names = table.get("other_tables")?.as_array()?.iter();
+    names.map(|name| Some(name.as_str()?.to_string())).collect()
 }
 
 fn string(value: &Value, name: &str) -> Option<&'static str> {
@@ -88,7 +95,7 @@ pub fn command(metadata: &Metadata) -> clap::Command {
 mod tests {
     use super::*;
 
-    const TABLE: &str = r#"{"name":"Sample","version":"1","also_called":["Older"],"short":"Keeps a thing","long":"Long.",
+    const TABLE: &str = r#"{"name":"Sample","version":"1","also_called":["Older"],"other_tables":["Oldest"],"short":"Keeps a thing","long":"Long.",
         "parameters":[{"name":"device","aliases":["disk"],"type":"string","required":true,"unique":true,"default":null,
         "accepts":"a path","short":"Which","long":"The device."},{"name":"quick","aliases":[],"type":"boolean",
         "required":false,"unique":false,"default":"no","accepts":null,"short":"Hurry","long":"It hurries."}],
@@ -104,6 +111,7 @@ mod tests {
         assert!(device.required && device.unique && device.fixed_default().is_none());
         assert_eq!(metadata.parameter("quick").unwrap().fixed_default(), Some("no"));
         assert!(metadata.action("users").unwrap().by_hand);
+        assert_eq!(others(TABLE).unwrap(), ["Oldest"]);
         assert!(parse("{}").is_none());
     }
 

@@ -1,11 +1,12 @@
 //! What DRBD 0.7, 8.0 to 8.4 and 9 say of their resources, in one set of types.
 //!
 //! [`proc`] reads /proc/drbd, which holds everything up to 8.4 and only a version since 9. [`events`] reads
-//! `drbdsetup events2 --now`, which 8.4 and 9 speak alike. [`answers`] reads what `drbdadm role`, `cstate` and `dstate`
-//! print. Text that is cut off or not understood is an error and never a smaller state.
+//! `drbdsetup events2 --now`, which 8.4 and 9 speak alike, [`json`] reads `drbdsetup status
+//! --json`, which only 9 has. [`answers`] reads what `drbdadm role`, `cstate` and `dstate` print. Text that is cut off or not understood is an error and never a smaller state.
 
 pub mod answers;
 pub mod events;
+pub mod json;
 pub mod proc;
 
 use std::fmt;
@@ -245,6 +246,35 @@ pub struct Resource {
     pub volumes: Vec<Volume>,
     /// The other nodes, by number.
     pub peers: Vec<Peer>,
+}
+
+impl Resource {
+    /// Takes in another volume of the same resource: up to 8.4 each has a role and a connection of its own.
+    pub(crate) fn join(&mut self, other: &Self) {
+        if other.role == Role::Primary || self.role == Role::Secondary {
+            self.role = other.role;
+        }
+        self.suspended = self.suspended.take().or_else(|| other.suspended.clone());
+        self.io_fails |= other.io_fails;
+        // Numbers that only tell the volumes apart: the kernel's file does not have their own.
+        let next = u32::try_from(self.volumes.len()).unwrap_or(u32::MAX);
+        self.volumes.extend(other.volumes.iter().map(|volume| Volume { number: next, ..volume.clone() }));
+        for peer in &other.peers {
+            let volumes = peer.volumes.iter().map(|volume| PeerVolume { number: next, ..volume.clone() });
+            match self.peers.iter_mut().find(|known| known.node_id == peer.node_id) {
+                Some(known) => {
+                    if peer.role == Role::Primary || known.role == Role::Secondary {
+                        known.role = peer.role;
+                    }
+                    if known.connection == Connection::Connected {
+                        known.connection = peer.connection;
+                    }
+                    known.volumes.extend(volumes);
+                }
+                None => self.peers.push(Peer { volumes: volumes.collect(), ..peer.clone() }),
+            }
+        }
+    }
 }
 
 fn number(kind: &str, text: &str) -> Result<u32, Garbled> {

@@ -155,6 +155,53 @@ fn in_9_the_list_and_the_single_answers_say_the_same() {
 }
 
 #[test]
+fn in_9_the_list_and_the_json_say_the_same() {
+    let mut compared = 0;
+    for (name, recorded) in fixtures("9.2.18") {
+        let asked =
+            |command: &&String| command.starts_with("drbdsetup status r") && command.ends_with("--json");
+        let Some(json) = recorded.keys().find(asked).and_then(|key| stdout(&recorded, key)) else { continue };
+        let mut from_json = json::parse(json).unwrap();
+        assert_eq!(from_json.len(), 1, "{name}");
+        // These only the list has; and no version puts the disk below into the JSON that was recorded.
+        let mut from_list = resource(&recorded).unwrap();
+        (from_list.may_promote, from_list.promotion_score) = (None, None);
+        from_list.volumes.iter_mut().for_each(|volume| volume.backing = None);
+        assert_eq!(shown(&from_json.remove(0)), shown(&from_list), "{name}");
+        for end in 0..json.len().saturating_sub(3) {
+            assert!(json::parse(&json[..end]).is_err(), "{name} {end}");
+        }
+        compared += 1;
+    }
+    assert!(compared >= 60, "{compared}");
+}
+
+#[test]
+fn what_is_not_understood_in_the_json_is_an_error() {
+    let good = r#"[{"name":"r0","role":"Secondary","suspended":false,"devices":[{"volume":0,"minor":0,"disk-state":
+        "UpToDate"}],"connections":[]}]"#;
+    assert_eq!(json::parse(good.as_bytes()).unwrap().len(), 1);
+    assert_eq!(json::parse(b"[\n]\n\n").unwrap(), []);
+    for (from, to) in [
+        ("Secondary", "Tertiary"),
+        ("UpToDate", "Nice"),
+        ("\"role\":\"Secondary\",", ""),
+        ("\"minor\":0", "\"minor\":-1"),
+        ("\"suspended\":false", "\"suspended\":\"no\""),
+        ("\"connections\":[]", "\"connections\":{}"),
+        ("}]", "}"),
+    ] {
+        assert!(good.contains(from), "{from}");
+        assert!(json::parse(good.replace(from, to).as_bytes()).is_err(), "{from} as {to}");
+    }
+    for text in ["", "null", "{}", "\u{1}garbage", "[{}]"] {
+        assert!(json::parse(text.as_bytes()).is_err(), "{text}");
+    }
+    let held = good.replace("\"suspended\":false", "\"suspended\":true,\"suspended-quorum\":true");
+    assert_eq!(json::parse(held.as_bytes()).unwrap()[0].suspended.as_deref(), Some("quorum"));
+}
+
+#[test]
 fn in_9_the_kernel_s_file_has_the_version_alone() {
     for (name, recorded) in fixtures("9.2.18") {
         if let Some(text) = stdout(&recorded, "cat /proc/drbd") {
