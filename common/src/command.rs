@@ -28,6 +28,7 @@ pub struct Tool<'a> {
     call: &'a Call,
     path: PathBuf,
     args: Vec<OsString>,
+    env: Vec<(&'static str, OsString)>,
     limit: Duration,
     kept: usize,
 }
@@ -81,13 +82,20 @@ impl<'a> Tool<'a> {
                 crate::host::TOOL_DIRS.join(", ")
             ))
         })?;
-        Ok(Self { call, path, args: Vec::new(), limit: Duration::MAX, kept: OUTPUT_KEPT })
+        Ok(Self { call, path, args: Vec::new(), env: Vec::new(), limit: Duration::MAX, kept: OUTPUT_KEPT })
     }
 
     /// One more argument.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_os_string());
+        self
+    }
+
+    /// One more variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name, value.as_ref().to_os_string()));
         self
     }
 
@@ -119,7 +127,7 @@ impl<'a> Tool<'a> {
         self.call.step(&format!("running {name}"));
         let began = Instant::now();
         let path = self.call.host.path(&self.path);
-        let result = run(&path, &self.args, began + limit, grace, self.kept);
+        let result = run(&path, &self.args, &self.env, began + limit, grace, self.kept);
         match &result {
             Ok(output) => self.call.log.trace(format_args!(
                 "ran {} in {:?}: {}",
@@ -152,13 +160,14 @@ enum Failure {
 /// One message for a logger: true if it took it. It must not delay the action, so it has a second.
 pub(crate) fn run_detached_from_log(path: &Path, args: &[&str]) -> bool {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let second = Duration::from_secs(1);
-    matches!(run(path, &args, Instant::now() + second, Duration::from_millis(100), OUTPUT_KEPT), Ok(output) if output.succeeded())
+    let (until, grace) = (Instant::now() + Duration::from_secs(1), Duration::from_millis(100));
+    matches!(run(path, &args, &[], until, grace, OUTPUT_KEPT), Ok(output) if output.succeeded())
 }
 
 fn run(
     path: &Path,
     args: &[OsString],
+    env: &[(&str, OsString)],
     deadline: Instant,
     grace: Duration,
     kept: usize,
@@ -170,6 +179,7 @@ fn run(
         .env("LC_ALL", "C")
         .env("PATH", crate::host::TOOL_DIRS.join(":"))
         .env_remove("LANGUAGE")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -92,7 +92,7 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     };
     match invocation.action.as_str() {
         "meta-data" if invocation.options.json => {
-            to_stdout(format_args!("{}\n", json::table(&metadata, &host)));
+            to_stdout(format_args!("{}\n", json::table(&metadata, A::OTHER_TABLES, &host)));
             return 0;
         }
         "meta-data" => {
