@@ -15,7 +15,42 @@ pub const METADATA: Metadata = Metadata {
 };
 
 const LONG: &str = "\
-Starts, stops and watches a Xen guest that is managed by xl, or by xm where xl is absent.";
+Starts, stops, watches and moves a Xen guest that xl manages, or xm where xl is absent. It takes the place of the agent
+ocf:heartbeat:Xen, whose parameters it has, and of the scripts xendomain and haxendomains in haresources
+(node1 drbddisk::domain1 xendomain::domain1) and as an init script (a link xendomain-domain1).
+
+A guest is found by its name, in xenstored or in the whole list of domains; xl is only ever given its number, so that a
+name of digits is a name. What runs is asked of xl once in a monitor, and not at all while xenstored knows no such guest.
+
+Before a guest is created, every disk is looked at: it exists, is Primary here if it is on DRBD, is not below a DRBD
+resource, and nothing else on this node uses it (mounts, stacked devices, swap, storage targets, other guests). The nodes
+in peers are asked whether they run the guest. After it was created or has come, every disk's back end has to be
+connected: xl succeeds over a DRBD device that is Secondary, and the guest's disk is dead for good then.
+
+Differences from the agent Xen, and why:
+
+- A guest that crashed, is suspended, is dying, or was left over by a migration is a failure. With xl, whatever existed
+  was running. One that has switched itself off is cleaned up after 5 seconds and is stopped.
+- A tool or xenstored that is missing, fails, hangs or cannot be understood is a failure; it was stopped. On a node that
+  does not run under Xen nothing can run.
+- A name with a comment or blanks behind it in the configuration is a name; a configuration that cannot be understood
+  is a failure. The resource's id became the domain's name.
+- xmfile is not required: the configuration is found by the guest's name. Its default was only an example.
+- Start waits for the disks, and takes back what it created if they do not connect. It refuses a guest that libvirt
+  manages.
+- Stop does not wait for a guest that cannot be asked to shut down, destroys one that comes back after a shutdown, and
+  succeeds once nothing holds the guest's disks any more.
+- Copies that a migration left under the names NAME--incoming, NAME--migratedaway and migrating-NAME are cleaned up by
+  stop; a stale NAME--incoming also by start and by both actions of a migration.
+- Migrations look at both nodes afterwards, over ssh. migrate_to fails with 1 if the guest stays and with 6 if nobody
+  knows which copy runs: after that a cluster stops both and starts none until somebody has looked.
+- A guest with a disk that is on this node alone is not moved (shared_disks).
+- Two Primaries are allowed for the time of a migration only, if they were not allowed before (drbd_dual_primary).
+- The memory of guests of others is never touched, guests get what they can take, and no file is edited; the
+  configuration was. No memory is divided while xl takes it from domain 0 by itself.
+- A recurring monitor of a guest that is gone waits only if a process of xl could start it again, up to reboot_wait; a
+  start and a stop do not run monitor_scripts.
+- At check level 10, monitor also looks at the disks' back ends.";
 
 const PARAMETERS: &[Parameter] = &[
     Parameter::string("xmfile").doc(

@@ -57,7 +57,7 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
             now.may_return = recurring && machine::somebody_restarts_guests(call);
         }
         if let Guest::Away(id) | Guest::ShutDown(id, _) = guest {
-            now.moving = machine::tool_is_at(call, &["migrate", "save"], Some(id));
+            now.moving = machine::tool_is_at(call, &["migrate", "save"], Some((&name, id)));
         }
         let state = match verdict::monitor(&name, &guest, &now) {
             Answer::Running => State::Running,

@@ -59,7 +59,7 @@ pub fn all(call: &Call) -> Vec<Record> {
 fn trusted(path: &Path) -> Option<Record> {
     let found = std::fs::symlink_metadata(path).ok()?;
     let trusted =
-        found.is_file() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
+        found.is_file() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
     if !trusted {
         return None;
     }
@@ -79,7 +79,7 @@ pub fn write(call: &Call, key: &str, record: &Record) -> Result<()> {
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
         .open(&draft)
         .or_generic(what())?;
     file.write_all(record.render().as_bytes()).or_generic(what())?;

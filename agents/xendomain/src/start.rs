@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// What a failed start needs for taking back what it did: a destroy and a word about it.
 const RESERVE: Duration = Duration::from_secs(4);
 
+/// What a refusal needs.
+const WORD: Duration = Duration::from_millis(1500);
+
 /// Starts the guest. Called when it does not run.
 pub fn start(agent: &XenDomain, call: &Call) -> Result<()> {
     let name = agent.domain(call)?;
@@ -35,7 +38,7 @@ pub fn start(agent: &XenDomain, call: &Call) -> Result<()> {
             Start::Unpause(id) if unfinished => clear(&name, id, call)?,
             Start::Unpause(id) => return unpause(&name, id, call),
             Start::Destroy(id) => clear(&name, id, call)?,
-            Start::Again if call.remaining() < RESERVE.min(call.remaining() / 2 + PAUSE) => {
+            Start::Again if call.remaining() < WORD => {
                 let left = match guest {
                     Guest::Dying(id) => disks::left_of(call, id).unwrap_or_default().join(", "),
                     _ => String::new(),

@@ -71,7 +71,8 @@ create)
     esac
     id=$(next)
     add "$id" "$name" -b----
-    attach "$id" ;;
+    attach "$id"
+    [ -z "$(how daemon)" ] || { sleep 30 </dev/null >/dev/null 2>&1 & echo $! >"$root/daemon.pid"; } ;;
 destroy)
     here "$1" || refuse 1 "$1 is an invalid domain identifier (rc=-6)"
     case $(how destroy) in
