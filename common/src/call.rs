@@ -33,6 +33,10 @@ pub struct Call {
     pub(crate) reporter: Option<Reporter>,
     pub(crate) status_note: Rc<RefCell<String>>,
     pub(crate) status_code: Rc<Cell<Option<u8>>>,
+    /// Somebody wants to know why, or a script reads the answer.
+    pub(crate) explains: bool,
+    pub(crate) because: Rc<RefCell<String>>,
+    pub(crate) object: Rc<RefCell<String>>,
 }
 
 impl Call {
@@ -94,6 +98,13 @@ impl Call {
     /// `stopped`, `not`, `OK`.
     pub fn note_for_status(&self, word: &'static str) {
         *self.status_note.borrow_mut() = word.into();
+    }
+
+    /// Why monitor answers what it answers, in one sentence for people and scripts that ask. The last one counts.
+    pub fn because(&self, why: impl std::fmt::Display) {
+        if self.explains {
+            *self.because.borrow_mut() = crate::error::printable(why.to_string().as_bytes());
+        }
     }
 
     /// Makes `status` exit with the number that the replaced script had for such a call, whatever the line says.

@@ -5,7 +5,7 @@ use crate::helper::Helper;
 use crate::invocation::{self, Caller, Invocation};
 use crate::log::{Log, to_stderr, to_stdout};
 use crate::params::parse_bool;
-use crate::{Agent, Call, Context, Dialect, Error, ExitCode, Host, Metadata, Result, State, sys, xml};
+use crate::{Agent, Call, Context, Dialect, Error, ExitCode, Host, Metadata, Result, State, json, sys, xml};
 use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -60,20 +60,25 @@ fn open_missing_standard_files() {
     }
 }
 
+/// The table of the name under which the agent was called.
+fn table<A: Agent>(caller: &Caller) -> Metadata {
+    let called = caller.file_name();
+    A::OTHER_TABLES.iter().find(|table| called == table.name).copied().unwrap_or(A::METADATA)
+}
+
 fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     let dialect = invocation::dialect(caller, &metadata);
     let invocation = if dialect == Dialect::ByHand {
-        match crate::cli::read(&metadata, &host, &caller.args) {
+        match crate::cli::read(&metadata, &host, caller) {
             Ok(invocation) => invocation,
-            Err(help) => {
-                let text = help.render();
-                if help.use_stderr() {
-                    to_stderr(text)
+            Err(printed) => {
+                if printed.code == 0 {
+                    to_stdout(printed.text);
                 } else {
-                    to_stdout(text)
+                    to_stderr(printed.text.trim_end());
                 }
-                return if help.use_stderr() { ExitCode::Args.number() } else { 0 };
+                return printed.code;
             }
         }
     } else {
@@ -86,6 +91,10 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
         }
     };
     match invocation.action.as_str() {
+        "meta-data" if invocation.options.json => {
+            to_stdout(format_args!("{}\n", json::table(&metadata, A::OTHER_TABLES, &host)));
+            return 0;
+        }
         "meta-data" => {
             to_stdout(xml::render(&metadata, shown_name(caller, &metadata), &host));
             return 0;
@@ -98,6 +107,7 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     }
     let mut call = call(began, host, caller, &metadata, &invocation);
     start_trace(&mut call, caller, &metadata, &invocation);
+    call.host.trace_to(&call.log);
     for name in &invocation.unknown {
         call.log.debug(format_args!("parameter {name} is not one of this agent's and is ignored"));
     }
@@ -165,7 +175,18 @@ fn call(began: Instant, host: Host, caller: &Caller, metadata: &Metadata, invoca
         reporter: None,
         status_note: Rc::default(),
         status_code: Rc::default(),
+        explains: options.verbose || wants_json(caller, invocation),
+        because: Rc::default(),
+        object: Rc::default(),
     }
+}
+
+/// Pacemaker sets the variable too, to other words; the other dialects have one word for an answer.
+fn wants_json(caller: &Caller, invocation: &Invocation) -> bool {
+    let asked = invocation.options.json || caller.get("OCF_OUTPUT_FORMAT").is_some_and(|word| word == "json");
+    asked
+        && matches!(invocation.dialect, Dialect::Ocf | Dialect::ByHand)
+        && matches!(invocation.action.as_str(), "status" | "monitor" | "validate-all")
 }
 
 /// Starts the decision trace if it is switched on where crmsh and pcs users, or ocf-tester, switch it on.
@@ -173,9 +194,42 @@ fn start_trace(call: &mut Call, caller: &Caller, metadata: &Metadata, invocation
     let on = ["OCF_TRACE_RA", "OCF_RESKEY_trace_ra"]
         .iter()
         .any(|name| caller.get(name).and_then(|word| word.to_str()).and_then(parse_bool) == Some(true));
-    if !on {
+    let shown = format!(
+        "{} {} ({:?}), level {}, {:.1} s left",
+        metadata.name,
+        invocation.action,
+        invocation.dialect,
+        call.check_level,
+        call.remaining().as_secs_f64()
+    );
+    if let Some(log) = Rc::get_mut(&mut call.log) {
+        if invocation.options.verbose {
+            log.explain();
+        }
+        if on {
+            trace_to_file(log, &call.host, &call.instance, caller, metadata, invocation);
+        }
+    }
+    if !call.log.traces() {
         return;
     }
+    call.log.trace(shown);
+    for given in invocation.values.iter() {
+        if let Some(value) = &given.value {
+            let value = crate::error::printable(value.as_encoded_bytes());
+            call.log.trace(format_args!("parameter {}='{value}'", given.row.name));
+        }
+    }
+}
+
+fn trace_to_file(
+    log: &mut Log,
+    host: &Host,
+    instance: &str,
+    caller: &Caller,
+    metadata: &Metadata,
+    invocation: &Invocation,
+) {
     let mut made_up = false;
     let path = match caller.get("OCF_TRACE_FILE").and_then(|file| file.to_str()) {
         Some(file) if file.starts_with('/') => PathBuf::from(file),
@@ -186,31 +240,15 @@ fn start_trace(call: &mut Call, caller: &Caller, metadata: &Metadata, invocation
             made_up = true;
             let dir =
                 caller.get("OCF_RESKEY_trace_dir").map_or("/var/lib/heartbeat/trace_ra".as_ref(), Path::new);
-            crate::log::trace_path(&call.host.path(dir), metadata.name, &call.instance, &invocation.action)
+            crate::log::trace_path(&host.path(dir), metadata.name, instance, &invocation.action)
         }
     };
-    if let Some(log) = Rc::get_mut(&mut call.log) {
-        log.trace_to(&path, made_up);
-    }
-    call.log.trace(format_args!(
-        "{} {} ({:?}), level {}, {:.1} s left",
-        metadata.name,
-        invocation.action,
-        invocation.dialect,
-        call.check_level,
-        call.remaining().as_secs_f64()
-    ));
-    for given in invocation.values.iter() {
-        if let Some(value) = &given.value {
-            let value = crate::error::printable(value.as_encoded_bytes());
-            call.log.trace(format_args!("parameter {}='{value}'", given.row.name));
-        }
-    }
+    log.trace_to(&path, made_up);
 }
 
 /// Everything between the reading of the call and the answer.
 fn act<A: Agent>(call: &Call, caller: &Caller, invocation: &Invocation) -> Result<State> {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     if let Some(major) = caller.get("OCF_RA_VERSION_MAJOR").filter(|_| invocation.dialect == Dialect::Ocf)
         && major != "1"
     {
@@ -235,6 +273,7 @@ fn act<A: Agent>(call: &Call, caller: &Caller, invocation: &Invocation) -> Resul
     // A monitor or a stop must not fail over a parameter that it does not need.
     let strict = !matches!(call.action.as_str(), "monitor" | "stop" | "demote" | "notify");
     let agent: A = invocation.values.read(strict, &|error| call.log.warn(error))?;
+    *call.object.borrow_mut() = agent.object();
     if call.action == "monitor" && !agent.monitor_may_hang(call) {
         return agent.monitor(call);
     }
@@ -252,13 +291,16 @@ fn supervised<A: Agent>(agent: &A, call: &Call, work: impl FnOnce(&Call) -> Resu
     let until = call.deadline();
     let mut helper = Helper::spawn_relayed(|reporter| {
         // With a little less time, so that the child can give the reason before its parent gives up.
-        work(&call.in_helper(reporter))
-            .map(|state| format!("{}\n{}", call.status_note.borrow(), encode(&state)))
+        work(&call.in_helper(reporter)).map(|state| {
+            format!("{}\n{}\n{}", call.status_note.borrow(), call.because.borrow(), encode(&state))
+        })
     })?;
     match helper.wait(until) {
         Some(result) => result.and_then(|text| {
             let (note, state) = text.split_once('\n').unwrap_or_default();
+            let (because, state) = state.split_once('\n').unwrap_or_default();
             *call.status_note.borrow_mut() = note.into();
+            *call.because.borrow_mut() = because.into();
             decode(state)
         }),
         None => {
@@ -374,6 +416,7 @@ fn finish(
 ) -> u8 {
     let dialect = invocation.dialect;
     let monitor = call.action == "monitor";
+    let word = word(&result);
     let (code, error) = match result {
         Ok(State::Stopped) => (ExitCode::NotRunning, None),
         Ok(State::Running) => (ExitCode::Success, None),
@@ -389,12 +432,24 @@ fn finish(
         }
         Err(error) => (error.code(), Some(error)),
     };
+    let word = if monitor && code == ExitCode::NotRunning { "stopped" } else { word };
     call.log.trace(format_args!("exit code {}", code.number()));
+    let because = match &error {
+        Some(error) => error.reason().to_string(),
+        None => call.because.borrow().clone(),
+    };
+    if invocation.options.verbose && error.is_none() && !because.is_empty() {
+        to_stderr(format_args!("because {because}"));
+    }
     if let Some(error) = &error {
         call.log.error(error);
         if dialect == Dialect::Ocf || !call.log.on_terminal() {
             say_why(dialect, error);
         }
+    }
+    let json = wants_json(caller, invocation);
+    if json {
+        to_stdout(format_args!("{}\n", report(call, metadata, word, code, &because, invocation)));
     }
     if dialect == Dialect::Ocf {
         return code.number();
@@ -404,22 +459,67 @@ fn finish(
             "" => String::new(),
             word => format!(" ({word})"),
         };
-        to_stdout(match code {
+        let line = match code {
             ExitCode::NotRunning => format!("stopped{note}\n"),
             _ if code.lsb_status() == 0 => format!("running{note}\n"),
             // Both of Heartbeat's readers must take an unknown state for a running one.
             _ => "running (unverified)\n".into(),
-        });
+        };
+        if !json {
+            to_stdout(line);
+        }
         let by_code = dialect == Dialect::ByHand && invocation.action == "monitor";
         let own_code = if by_code { code.number() } else { code.lsb_status() };
         return call.status_code.get().unwrap_or(own_code);
     }
     // What only people call has given its answer already.
-    let answered = call.dry_run || metadata.action(&call.action).is_some_and(|action| action.by_hand);
+    let answered = json || call.dry_run || metadata.action(&call.action).is_some_and(|action| action.by_hand);
     if dialect == Dialect::ByHand && error.is_none() && !answered {
         to_stdout(format_args!("{}: done\n", call.action));
     }
     error.as_ref().and_then(Error::old_code).unwrap_or(code.number())
+}
+
+fn word(result: &Result<State>) -> &'static str {
+    match result {
+        Ok(State::Stopped) => "stopped",
+        Ok(State::Running) => "running",
+        Ok(State::Promoted) => "promoted",
+        Ok(State::Degraded(_)) => "degraded",
+        Ok(State::DegradedPromoted(_)) => "degraded-promoted",
+        Err(_) => "unknown",
+    }
+}
+
+/// The answer for scripts: one object on one line. The exit code in it is the one that a cluster gets.
+fn report(
+    call: &Call,
+    metadata: &Metadata,
+    word: &str,
+    code: ExitCode,
+    because: &str,
+    invocation: &Invocation,
+) -> String {
+    let parameters = invocation.values.iter().fold(json::Object::default(), |object, given| {
+        let value = given.value.as_ref().map(|value| value.to_string_lossy());
+        object.text(given.row.name, value.as_deref().or_else(|| given.row.default_on(&call.host)))
+    });
+    let object = json::Object::default()
+        .text("agent", metadata.name)
+        .text("version", env!("CARGO_PKG_VERSION"))
+        .text("instance", call.instance.as_str())
+        .text("resource", call.object.borrow().as_str())
+        .text("action", call.action.as_str())
+        .raw("check_level", call.check_level);
+    let object = match call.action.as_str() {
+        "monitor" => object.text("state", word),
+        _ => object.raw("valid", code == ExitCode::Success),
+    };
+    object
+        .raw("exit_code", code.number())
+        .text("because", Some(because).filter(|because| !because.is_empty()))
+        .raw("parameters", parameters.end())
+        .end()
 }
 
 /// The degraded codes, for a cluster that knows them (crm_feature_set 3.6.1, Pacemaker 2.0.5); to others it runs.

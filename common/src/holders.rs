@@ -87,7 +87,7 @@ fn entries(call: &Call, directory: &str) -> Vec<String> {
 }
 
 /// NVMe and SCSI targets in the kernel that offer the device to others (configfs).
-fn storage_targets(call: &Call, node: &Path) -> Vec<String> {
+pub fn storage_targets(call: &Call, node: &Path) -> Vec<String> {
     const NVME: &str = "/sys/kernel/config/nvmet/subsystems";
     const SCSI: &str = "/sys/kernel/config/target/core";
     let is_node = |file: String| call.host.read_line(file).is_some_and(|path| Path::new(&path) == node);

@@ -1,9 +1,11 @@
 //! The machine: kernel files and tools, all below one root directory.
 
+use crate::Log;
 use std::borrow::Cow;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Where tools are looked for, in this order. `$PATH` is never asked.
 pub const TOOL_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -13,17 +15,19 @@ pub const TOOL_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 #[derive(Debug, Clone)]
 pub struct Host {
     root: Option<PathBuf>,
+    /// Hears of every file that is read.
+    trace: Option<Rc<Log>>,
 }
 
 impl Host {
     /// This machine.
     pub const fn real() -> Self {
-        Self { root: None }
+        Self { root: None, trace: None }
     }
 
     /// The directory `root` as a machine.
     pub fn sandbox(root: impl Into<PathBuf>) -> Self {
-        Self { root: Some(root.into()) }
+        Self { root: Some(root.into()), trace: None }
     }
 
     /// This machine, or in debug builds the directory in `OCF_TEST_ROOT`.
@@ -50,7 +54,31 @@ impl Host {
 
     /// A whole kernel file.
     pub fn read(&self, path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-        std::fs::read(self.path(path.as_ref()))
+        let path = path.as_ref();
+        let read = std::fs::read(self.path(path));
+        self.tell(path, &read.as_ref().map(Vec::len));
+        read
+    }
+
+    /// Traces every file that is read from now on.
+    pub(crate) fn trace_to(&mut self, log: &Rc<Log>) {
+        self.trace = log.traces().then(|| log.clone());
+    }
+
+    fn tell(&self, path: &Path, read: &Result<usize, &io::Error>) {
+        // Thousands of files about processes would hide the rest.
+        let of_a_process = || {
+            path.to_string_lossy()
+                .strip_prefix("/proc/")
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        if let Some(log) = self.trace.as_ref().filter(|_| !of_a_process()) {
+            let path = path.display();
+            match read {
+                Ok(length) => log.trace(format_args!("read {path}: {length} bytes")),
+                Err(error) => log.trace(format_args!("read {path}: {error}")),
+            }
+        }
     }
 
     /// A short kernel file as text without the newline; none if it cannot be read.

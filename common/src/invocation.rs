@@ -64,6 +64,38 @@ impl Caller {
         })
     }
 
+    /// The values of the environment, and the names there that are not the agent's.
+    fn environment(&self, metadata: &Metadata) -> (Values, Vec<String>) {
+        let mut values = Values::new(metadata.parameters);
+        let mut unknown = Vec::new();
+        for (name, value) in self.reskeys() {
+            let name = name.to_string_lossy();
+            if !values.set(&name, value) {
+                unknown.push(crate::error::printable(name.as_bytes()));
+            }
+        }
+        (values, unknown)
+    }
+
+    /// The same with those of the file of defaults and of the link's name, if the agent is called as NAME-instance.
+    pub(crate) fn values(&self, metadata: &Metadata, host: &Host) -> Result<(Values, Vec<String>)> {
+        let (mut values, mut unknown) = self.environment(metadata);
+        for (name, value) in defaults_file(self, metadata, host)? {
+            let name = name.strip_prefix("OCF_RESKEY_").unwrap_or(&name);
+            if !values.set(name, &value) {
+                unknown.push(name.to_string());
+            }
+        }
+        if let Some(value) = link_name(self, metadata) {
+            for row in metadata.parameters.iter().filter(|row| row.from_link_name) {
+                if values.iter().any(|given| given.row.name == row.name && given.value.is_none()) {
+                    values.set(row.name, value);
+                }
+            }
+        }
+        Ok((values, unknown))
+    }
+
     fn says_ocf(&self) -> bool {
         ["OCF_ROOT", "OCF_RA_VERSION_MAJOR", "OCF_RESOURCE_INSTANCE"]
             .iter()
@@ -74,11 +106,12 @@ impl Caller {
 
 /// Which way it is: the executed path, then the environment, then the arguments.
 pub fn dialect(caller: &Caller, metadata: &Metadata) -> Dialect {
-    let option = caller.args.first().is_some_and(|first| is_option(first, metadata));
+    let option = |word: &OsString| is_option(word, metadata);
     match by_path(Path::new(&caller.path)) {
-        Some(Dialect::Ocf) if option => Dialect::ByHand,
+        _ if option_behind_the_action(caller, metadata) => Dialect::ByHand,
+        Some(Dialect::Ocf) if caller.args.first().is_some_and(option) => Dialect::ByHand,
         Some(dialect) => dialect,
-        None if option => Dialect::ByHand,
+        None if caller.args.iter().any(option) => Dialect::ByHand,
         None if caller.says_ocf() => Dialect::Ocf,
         None => match caller.args.as_slice() {
             [] => Dialect::ByHand,
@@ -86,6 +119,14 @@ pub fn dialect(caller: &Caller, metadata: &Metadata) -> Dialect {
             _ => Dialect::Heartbeat,
         },
     }
+}
+
+/// `Filesystem status --format json`: every other caller ends with the action.
+fn option_behind_the_action(caller: &Caller, metadata: &Metadata) -> bool {
+    let ends_with_action = caller.args.last().is_some_and(|last| {
+        last == "status" || last.to_str().is_some_and(|last| metadata.action(last).is_some())
+    });
+    !ends_with_action && caller.args.iter().any(|word| is_option(word, metadata))
 }
 
 fn by_path(path: &Path) -> Option<Dialect> {
@@ -106,7 +147,7 @@ fn is_option(arg: &OsStr, metadata: &Metadata) -> bool {
     let name = arg.split('=').next().unwrap_or_default();
     name == "-h"
         || name.strip_prefix("--").is_some_and(|name| {
-            crate::cli::OPTIONS.contains(&name) || metadata.parameter(&name.replace('-', "_")).is_some()
+            crate::cli::is_option(name) || metadata.parameter(&name.replace('-', "_")).is_some()
         })
 }
 
@@ -137,31 +178,10 @@ impl Invocation {
                 return Err(Error::args(format_args!("expected one argument, the action, but got {count}")));
             }
         };
-        let mut values = Values::new(metadata.parameters);
-        let mut unknown = Vec::new();
-        for (name, value) in caller.reskeys() {
-            let name = name.to_string_lossy();
-            if !values.set(&name, value) {
-                unknown.push(crate::error::printable(name.as_bytes()));
-            }
-        }
-        if dialect == Dialect::Lsb {
-            for (name, value) in defaults_file(caller, metadata, host)? {
-                let name = name.strip_prefix("OCF_RESKEY_").unwrap_or(&name);
-                if !values.set(name, &value) {
-                    unknown.push(name.to_string());
-                }
-            }
-        }
-        if dialect == Dialect::Lsb
-            && let Some(value) = link_name(caller, metadata)
-        {
-            for row in metadata.parameters.iter().filter(|row| row.from_link_name) {
-                if values.iter().any(|given| given.row.name == row.name && given.value.is_none()) {
-                    values.set(row.name, value);
-                }
-            }
-        }
+        let (mut values, unknown) = match dialect {
+            Dialect::Lsb => caller.values(metadata, host)?,
+            _ => caller.environment(metadata),
+        };
         for (name, value) in metadata.positional.iter().zip(positionals) {
             values.set(name, value);
         }
@@ -325,6 +345,17 @@ mod tests {
     fn options_are_for_people_and_a_dashed_device_is_not_an_option() {
         assert_eq!(how("./Sample", &["--device", "/dev/x", "start"], &[]), Dialect::ByHand);
         assert_eq!(how("./Sample", &["--help"], &[]), Dialect::ByHand);
+        assert_eq!(how("./Sample", &["/dev/x", "/mnt", "--dry-run", "start"], &[]), Dialect::ByHand);
+        assert_eq!(how("./Sample", &["status", "--device", "/dev/x"], &[]), Dialect::ByHand);
+        for path in ["/etc/ha.d/resource.d/Sample", "/etc/init.d/Sample-a", "./Sample"] {
+            assert_eq!(how(path, &["/dev/x", "/mnt", "status", "--verbose"], &[]), Dialect::ByHand, "{path}");
+            assert_eq!(how(path, &["monitor", "--format", "json"], &[]), Dialect::ByHand, "{path}");
+        }
+        assert_eq!(
+            how("/etc/ha.d/resource.d/Sample", &["--verbose", "/mnt", "start"], &[]),
+            Dialect::Heartbeat,
+            "Heartbeat's words are values, whatever they look like"
+        );
         assert_eq!(how("./Sample", &["--uuid=17", "/mnt", "start"], &[]), Dialect::Heartbeat);
         assert_eq!(how("./Sample", &["-Uabc", "/mnt", "start"], &[]), Dialect::Heartbeat);
     }

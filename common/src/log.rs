@@ -68,6 +68,8 @@ pub struct Log {
     /// A log file that once did not answer is not asked again.
     file_hangs: Cell<bool>,
     trace: Option<Trace>,
+    /// The trace goes to stderr, for a person.
+    explains: bool,
 }
 
 #[derive(Debug)]
@@ -97,12 +99,19 @@ impl Log {
             syslog: host.path(Path::new("/dev/log")).into_owned(),
             file_hangs: Cell::new(false),
             trace: None,
+            explains: false,
         }
     }
 
     /// Keeps stderr for the exit reason alone: callers show what stands there even when the action succeeds.
     pub fn keep_stderr_clean(&mut self) {
         self.stderr_from = Level::Error;
+    }
+
+    /// Shows the decision trace and every message on stderr from now on.
+    pub(crate) fn explain(&mut self) {
+        self.explains = true;
+        self.terminal = true;
     }
 
     /// Writes the decision trace to `path` from now on.
@@ -126,11 +135,18 @@ impl Log {
 
     /// True if somebody reads the trace.
     pub fn traces(&self) -> bool {
-        self.trace.is_some()
+        self.trace.is_some() || self.explains
     }
 
     /// One line of the decision trace: what was read or run, and what follows from it.
     pub fn trace(&self, message: impl Display) {
+        if self.explains {
+            to_stderr(format_args!("  {}", OneLine(&message)));
+        }
+        self.to_trace_file(message);
+    }
+
+    fn to_trace_file(&self, message: impl Display) {
         if let Some(trace) = &self.trace {
             let line =
                 format!("{:>9.6} [{}] {message}\n", trace.since.elapsed().as_secs_f64(), std::process::id());
@@ -161,7 +177,7 @@ impl Log {
     }
 
     fn write(&self, level: Level, message: &dyn Display) {
-        self.trace(format_args!("{}: {message}", level.name()));
+        self.to_trace_file(format_args!("{}: {message}", level.name()));
         if level == Level::Debug && !self.debug {
             return;
         }

@@ -29,7 +29,10 @@ macro_rules! contract {
             an_unknown_action_is_unimplemented
             a_listed_action_is_never_unimplemented
             no_action_or_several_are_wrong_arguments
-            another_major_version_of_ocf_is_refused);
+            another_major_version_of_ocf_is_refused
+            json_is_one_object_and_changes_no_answer
+            the_table_as_json_says_what_the_xml_says
+            help_names_every_parameter_and_action);
     };
     (@tests $binary:expr, $name:expr; $($rule:ident)+) => {
         $(
@@ -169,10 +172,7 @@ pub fn meta_data_has_plain_parameter_names(agent: Agent) {
     assert!(!names.is_empty(), "an agent without parameters cannot be told what to manage");
     for name in names {
         let name = name.expect("a parameter has a name");
-        assert!(
-            name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'),
-            "{name}"
-        );
+        assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{name}");
     }
     for attribute in ["required", "unique"] {
         for value in agent.attributes("parameter", attribute) {
@@ -217,4 +217,49 @@ pub fn another_major_version_of_ocf_is_refused(agent: Agent) {
     let answer = agent.call().env("OCF_RA_VERSION_MAJOR", "2").run("validate-all");
     assert!(answer.code.is_some_and(|code| code != SUCCESS && code < 8), "{answer}");
     assert!(answer.reason().is_some_and(|reason| reason.contains("OCF_RA_VERSION_MAJOR")), "{answer}");
+}
+
+/// Only that word changes anything: Pacemaker sets the variable too.
+pub fn json_is_one_object_and_changes_no_answer(agent: Agent) {
+    for action in ["monitor", "validate-all"] {
+        let plain = agent.call().run(action);
+        for format in ["text", "xml", "log", "none", "JSON"] {
+            let other = agent.call().env("OCF_OUTPUT_FORMAT", format).run(action);
+            assert_eq!((other.code, &other.stdout), (plain.code, &plain.stdout), "{format}: {other}");
+        }
+        let json = agent.call().env("OCF_OUTPUT_FORMAT", "json").run(action);
+        assert_eq!((json.code, json.reason()), (plain.code, plain.reason()), "{json}");
+        assert_eq!(json.stdout.lines().count(), 1, "{json}");
+        let object: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+        assert_eq!(object["agent"], agent.name);
+        assert_eq!(object["action"], action);
+        assert_eq!(object["exit_code"].as_i64(), json.code.map(i64::from), "{json}");
+    }
+}
+
+pub fn the_table_as_json_says_what_the_xml_says(agent: Agent) {
+    let answer = Call::bare(agent.binary).run_args(["--format", "json", "meta-data"]).exits(SUCCESS);
+    let table: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+    let names = |list: &str| -> Vec<String> {
+        let rows = table[list].as_array().unwrap().iter();
+        let shown = rows.filter(|row| row["by_hand"] != true);
+        shown.map(|row| row["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let parameters: Vec<String> = agent.attributes("parameter", "name").into_iter().flatten().collect();
+    assert_eq!(names("parameters"), parameters);
+    assert_eq!(names("actions"), agent.actions());
+    assert_eq!(table["name"], agent.name);
+}
+
+pub fn help_names_every_parameter_and_action(agent: Agent) {
+    let help = Call::bare(agent.binary).run_args(["--help"]).exits(SUCCESS);
+    assert_eq!(help.stderr, "");
+    for name in agent.attributes("parameter", "name").into_iter().flatten() {
+        let variable = format!("OCF_RESKEY_{name}");
+        assert!(help.stdout.split_ascii_whitespace().any(|word| word == variable), "{name}: {help}");
+    }
+    for action in agent.actions() {
+        assert!(help.stdout.contains(&format!("{action}, timeout ")), "{action}: {help}");
+    }
+    assert!(help.stdout.lines().all(|line| line.len() < 120), "{help}");
 }

@@ -79,6 +79,7 @@ impl Agent for DrbdDisk {
         let verdict = drbd::verdict(&target, call)?;
         call.log.trace(format_args!("verdict: {verdict:?}"));
         call.note_for_status(verdict.word());
+        call.because(format_args!("{} is {} on this node", self.object(), verdict.words()));
         Ok(match verdict {
             Verdict::Unconfigured | Verdict::Secondary => State::Stopped,
             // One that is not Primary is work for start, and one that is, is work for stop.

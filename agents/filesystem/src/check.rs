@@ -107,6 +107,9 @@ fn writable(filesystem: &Filesystem, mount: &Mount, call: &Call) -> Result<()> {
     let root = call.host.path(&mount.point).into_owned();
     let file = status_file(filesystem, call)?;
     let name = show(&mount.point.join(&file));
+    if !call.change(format_args!("write {name} and read it back")) {
+        return Ok(());
+    }
     let mut content = call.instance.clone().into_bytes();
     content.push(b'\n');
     content.resize(STATUS_FILE, 0);

@@ -75,6 +75,7 @@ impl Agent for Filesystem {
         }
         let (verdict, stack) = self.verdict(call)?;
         call.log.trace(format_args!("verdict: {verdict:?}"));
+        call.because(self.trouble(&verdict));
         match verdict {
             Verdict::Absent => self.absent(&stack, call),
             Verdict::Mounted(mount) => {

@@ -162,7 +162,7 @@ fn by_kernel(target: &Target, proc: &Proc, call: &Call) -> Option<Vec<Resource>>
 
 /// The target in the list of `drbdsetup`, which 8.4 and 9 have alike. None: a disk that no resource in the list has.
 fn by_list(target: &Target, kernel: &Kernel, call: &Call) -> Result<Option<Vec<Resource>>> {
-    let mut list = call.tool("drbdsetup")?.arg("events2").arg("--now").within(call.remaining() / 2);
+    let mut list = call.tool("drbdsetup")?.arg("events2").arg("--now").within(call.remaining() / 3);
     if let (Target::Name(name), Kernel::New) = (target, kernel) {
         list = list.arg(name);
     }

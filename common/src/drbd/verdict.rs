@@ -27,6 +27,19 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// The whole of it, for people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Unconfigured => "not up".into(),
+            Self::Secondary => "up and Secondary".into(),
+            Self::Primary(None) => "Primary".into(),
+            Self::Primary(Some(trouble)) => format!("Primary, but {trouble}"),
+            Self::Mixed => "Primary in some of its parts and not in others".into(),
+        }
+    }
+}
+
 /// Decides for one resource, from its parts that are up: since 9 there is one part, before one for each volume. The
 /// error says what cannot be told.
 pub fn of_parts(parts: &[Resource]) -> Result<Verdict, String> {

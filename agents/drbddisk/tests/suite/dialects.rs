@@ -174,3 +174,17 @@ fn a_stop_that_fails_takes_heartbeat_ten_seconds_a_call() {
     assert!((7..12).contains(&answer.elapsed.as_secs()), "{answer}");
     assert!(answer.stderr.contains("r0 is still Primary"), "{answer}");
 }
+
+/// Also under the path that Heartbeat uses: its own calls always end with the action.
+#[test]
+fn verbose_says_what_was_read_and_why() {
+    let machine = old(PRIMARY);
+    for agent in [machine.host(Call::bare(BINARY)), heartbeat(&machine)] {
+        let answer = agent.run_args(["r0", "status", "--verbose"]).exits(0);
+        assert_eq!(answer.stdout, "running (Primary)\n");
+        assert!(answer.stderr.contains("read /proc/drbd: "), "{answer}");
+        assert!(answer.stderr.ends_with("because r0 is Primary on this node\n"), "{answer}");
+    }
+    let answer = machine.host(Call::bare(BINARY)).run_args(["r0", "status", "--format", "json"]).exits(0);
+    assert!(answer.stdout.contains(r#""because":"r0 is Primary on this node""#), "{answer}");
+}

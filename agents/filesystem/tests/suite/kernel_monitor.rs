@@ -160,21 +160,38 @@ fn kernel_a_monitor_changes_nothing_on_the_file_system() {
     assert_eq!(entries(), before + 1, "only depth 20 writes, and only its folder");
 }
 
+/// What the agent did under strace, a line for each call of these names. None: no strace here.
+fn traced(here: &crate::scenes::Scene, level: u32, calls: &str) -> Option<String> {
+    let strace = Path::new("/usr/bin/strace");
+    if !strace.exists() {
+        eprintln!("kernel test skipped: no strace");
+        return None;
+    }
+    let record = here.machine.path("trace");
+    let mut traced = here.data.clone().level(level).program(strace).command();
+    traced.args(["-f", "-e", calls, "-o"]).arg(&record).args([crate::scenes::BINARY, "monitor"]);
+    assert!(traced.status().unwrap().success());
+    Some(fs::read_to_string(record).unwrap())
+}
+
 /// The price of a monitor is one process: no fork, no second program.
 #[test]
 fn kernel_a_monitor_is_one_process() {
     let Some(here) = running(Format::Ext4) else { return };
-    let strace = Path::new("/usr/bin/strace");
-    if !strace.exists() {
-        return eprintln!("kernel test skipped: no strace");
-    }
-    let record = here.machine.path("trace");
-    let mut traced = here.data.clone().program(strace).command();
-    traced.args(["-f", "-e", "trace=process", "-o"]).arg(&record).args([crate::scenes::BINARY, "monitor"]);
-    assert!(traced.status().unwrap().success());
-    let calls = fs::read_to_string(record).unwrap();
+    let Some(calls) = traced(&here, 0, "trace=process") else { return };
     assert_eq!(calls.matches("execve(").count(), 1, "{calls}");
     assert!(!calls.contains("clone") && !calls.contains("fork("), "{calls}");
+}
+
+/// What the cache remembers says nothing of the disk.
+#[test]
+fn kernel_depth_10_reads_the_disk_and_depth_20_its_file_past_the_cache() {
+    let Some(here) = running(Format::Ext4) else { return };
+    for (level, name) in [(10, "/dev/loop"), (20, "data_")] {
+        let Some(calls) = traced(&here, level, "trace=openat,openat2,fcntl") else { return };
+        let direct = |line: &str| line.contains(name) && line.contains("O_DIRECT");
+        assert!(calls.lines().any(direct), "depth {level}: {calls}");
+    }
 }
 
 /// The file system belongs to its users, who may put links where they like.

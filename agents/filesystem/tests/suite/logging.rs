@@ -120,3 +120,33 @@ fn a_trace_with_a_made_up_name_follows_no_link() {
     let mut entries = std::fs::read_dir(folder).unwrap();
     assert!(entries.all(|entry| entry.unwrap().file_type().unwrap().is_symlink()), "its name was a link's");
 }
+
+#[test]
+fn syslog_gets_a_line_with_facility_severity_and_tag() {
+    let (machine, data) = network();
+    machine.folder("dev");
+    let syslog = std::os::unix::net::UnixDatagram::bind(machine.path("dev/log")).unwrap();
+    syslog.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+    let data = data.env("HA_LOGFACILITY", "local3").param("run_fsck", "maybe");
+    let answer = data.run("start").answers(CONFIGURED);
+    let mut buffer = [0; 1024];
+    let length = syslog.recv(&mut buffer).unwrap();
+    let line = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    // RFC 5424, section 6.2.1: 19 is local3, 3 is an error.
+    assert!(line.starts_with("<155>Filesystem(data)["), "{line}");
+    assert!(line.contains(answer.reason().unwrap()), "{line}");
+}
+
+#[test]
+fn a_syslog_that_is_full_or_gone_holds_nobody_up() {
+    let (machine, data) = network();
+    machine.folder("dev");
+    let syslog = std::os::unix::net::UnixDatagram::bind(machine.path("dev/log")).unwrap();
+    let filler = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"somebody else's", machine.path("dev/log")).is_ok() {}
+    let data = data.env("HA_LOGFACILITY", "daemon").param("run_fsck", "maybe");
+    data.run("start").answers(CONFIGURED).within_ms(2000);
+    drop(syslog);
+    data.run("start").answers(CONFIGURED).within_ms(2000);
+}

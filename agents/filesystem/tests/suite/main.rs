@@ -5,6 +5,7 @@
 //! | exit_codes | every row of the exit-code table |
 //! | calling_rules | the twenty rules of calling |
 //! | contract | the rules every agent obeys, and the committed meta-data |
+//! | by_hand | options, explanation, JSON, the page |
 //! | dialects | Heartbeat, LSB, by hand, HALO, drbd-reactor, crmsh, pcs |
 //! | parameters, bad_input | what each parameter does; what a wrong one does not |
 //! | logging | where the words go |
@@ -20,6 +21,7 @@
 )]
 
 mod bad_input;
+mod by_hand;
 mod calling_rules;
 mod contract;
 mod dialects;

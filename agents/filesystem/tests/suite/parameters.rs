@@ -173,3 +173,20 @@ fn a_trace_is_written_where_the_cluster_shells_look() {
         traces.iter().filter(|entry| entry.starts_with("tmp/trace/Filesystem/data.monitor.")).collect();
     assert_eq!(traces.len(), 1, "{traces:?}");
 }
+
+/// Nothing of a server in the kernel is to be seen among the processes.
+#[test]
+fn people_are_told_of_an_nfs_export_and_of_swap() {
+    let (machine, _) = crate::scenes::mounted_network();
+    machine.file(
+        "proc/net/rpc/nfsd.export/content",
+        "#path domain(flags)\n/mnt/data/share\t*(rw)\n/mnt/other\t*(rw)\n",
+    );
+    machine.file("proc/swaps", "Filename Type Size Used Priority\n/mnt/data/swap file 1020 0 -3\n");
+    let by_hand = machine.host(testkit::Call::bare(crate::scenes::BINARY));
+    let words = ["--device", "server:/export", "--directory", "/mnt/data", "--fstype", "nfs", "users"];
+    let answer = by_hand.run_args(words).exits(SUCCESS);
+    assert!(answer.stdout.contains("NFS export of /mnt/data/share"), "{answer}");
+    assert!(answer.stdout.contains("swap file /mnt/data/swap"), "{answer}");
+    assert!(!answer.stdout.contains("/mnt/other"), "{answer}");
+}

@@ -1,0 +1,69 @@
+//! Whether guests can run here at all, and what of them the kernel shows.
+
+use ocf::Call;
+use std::path::Path;
+
+/// Guests' devices that this node serves: `vbd-DOMAIN-DEVICE`, `vif-DOMAIN-DEVICE`.
+const BACK_ENDS: &str = "/sys/bus/xen-backend/devices";
+
+/// Why no guest can run here; none if this is a domain that manages guests.
+pub fn why_not_xen(call: &Call) -> Option<&'static str> {
+    let capabilities = call.host.read_line("/proc/xen/capabilities");
+    match capabilities.as_deref() {
+        Some(words) if words.contains("control_d") => None,
+        // The file is there and says that others manage this domain.
+        Some(words) if !words.contains('\0') => Some("this node is itself a guest of Xen"),
+        _ => {
+            let xen = call.host.exists("/proc/xen/privcmd")
+                || call.host.exists("/dev/xen/privcmd")
+                || call.host.exists("/sys/hypervisor/type");
+            (!xen).then_some("this node does not run under Xen")
+        }
+    }
+}
+
+/// The disks of the domain that this node still serves.
+pub fn disks(call: &Call, id: u32) -> Vec<String> {
+    let entries = std::fs::read_dir(call.host.path(Path::new(BACK_ENDS))).into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| ["vbd-", "vbd3-", "qdisk-"].iter().any(|kind| name.starts_with(kind)))
+        .filter(|name| name.split('-').nth(1).is_some_and(|number| number.parse() == Ok(id)))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Whether an xl or xm process is at work on `what` (`migrate`, `migrate-receive`), for the domain `id` if one is given.
+pub fn tool_is_at(call: &Call, what: &[&str], id: Option<u32>) -> bool {
+    processes(call).iter().any(|words| {
+        let about = |id: u32| words.iter().any(|word| word.parse() == Ok(id));
+        words.iter().any(|word| what.contains(&word.as_str())) && id.is_none_or(about)
+    })
+}
+
+/// Whether a process of xl is left that would start a guest again after a reboot.
+pub fn somebody_restarts_guests(call: &Call) -> bool {
+    !processes(call).is_empty() || call.host.tool("xl").is_none()
+}
+
+/// The command lines of all processes of xl and xm.
+fn processes(call: &Call) -> Vec<Vec<String>> {
+    let entries = std::fs::read_dir(call.host.path(Path::new("/proc"))).into_iter().flatten().flatten();
+    let pids = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|digit| digit.is_ascii_digit()));
+    let lines = pids.filter_map(|pid| call.host.read(format!("/proc/{pid}/cmdline")).ok());
+    lines
+        .map(|line| {
+            let words = line.split(|&byte| byte == 0).filter(|word| !word.is_empty());
+            words.map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>()
+        })
+        .filter(|words| {
+            let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or_default());
+            // xm is a Python script.
+            program == "xl"
+                || words.get(1).is_some_and(|script| program.starts_with("python") && script.ends_with("/xm"))
+        })
+        .collect()
+}
