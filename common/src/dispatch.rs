@@ -60,8 +60,14 @@ fn open_missing_standard_files() {
     }
 }
 
+/// The table of the name under which the agent was called.
+fn table<A: Agent>(caller: &Caller) -> Metadata {
+    let called = caller.file_name();
+    A::OTHER_TABLES.iter().find(|table| called == table.name).copied().unwrap_or(A::METADATA)
+}
+
 fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     let dialect = invocation::dialect(caller, &metadata);
     let invocation = if dialect == Dialect::ByHand {
         match crate::cli::read(&metadata, &host, caller) {
@@ -86,7 +92,7 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     };
     match invocation.action.as_str() {
         "meta-data" if invocation.options.json => {
-            to_stdout(format_args!("{}\n", json::table(&metadata, &host)));
+            to_stdout(format_args!("{}\n", json::table(&metadata, A::OTHER_TABLES, &host)));
             return 0;
         }
         "meta-data" => {
@@ -242,7 +248,7 @@ fn trace_to_file(
 
 /// Everything between the reading of the call and the answer.
 fn act<A: Agent>(call: &Call, caller: &Caller, invocation: &Invocation) -> Result<State> {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     if let Some(major) = caller.get("OCF_RA_VERSION_MAJOR").filter(|_| invocation.dialect == Dialect::Ocf)
         && major != "1"
     {

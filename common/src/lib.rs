@@ -21,6 +21,7 @@ pub mod host;
 pub mod invocation;
 mod json;
 pub mod log;
+pub mod mapper;
 pub mod metadata;
 pub mod mounts;
 pub mod page;

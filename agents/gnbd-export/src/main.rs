@@ -5,10 +5,9 @@
 //! - **monitor** looks whether the server lives and offers the right device under the right identity; from level 10 on
 //!   it asks over the network.
 //!
-//! How a device is offered is the matter of a [`backend::Backend`]: [`nvmet`].
+//! How a device is offered is the matter of a [`backend::Backend`]: [`gnbd`], [`nvmet`], [`lio`], [`nbd`].
 
 #![cfg_attr(not(test), no_main)]
-#![allow(dead_code)] // parameters of the backends that are still to come
 
 mod access;
 mod ask;
@@ -16,10 +15,13 @@ mod backend;
 mod configfs;
 mod device;
 mod export;
+mod gnbd;
 mod identity;
 mod lio;
 mod metadata;
+mod nbd;
 mod nvmet;
+mod processes;
 
 use crate::backend::Choice;
 use crate::export::Export;
@@ -59,7 +61,7 @@ impl Agent for GnbdExport {
     /// configfs and the short files of /proc answer at once, tools and sockets have deadlines of their own. The command
     /// line of a process is read through its memory, which a dying one may have locked.
     fn monitor_may_hang(&self, _call: &Call) -> bool {
-        false
+        self.backend.is_nbd() || self.options.contains("nbd")
     }
 
     fn start(&self, call: &Call) -> Result<()> {

@@ -1,8 +1,9 @@
 //! The container's private area and its root directory: where they are, whether they are mounted, who holds them.
 
+use crate::OpenVz;
 use crate::config::Config;
 use crate::ctid::Ctid;
-use crate::look::Found;
+use crate::look::{Found, Program, ask};
 use ocf::state::mountinfo::{Mount, is_at_or_below, lexical};
 use ocf::{Call, Error, Result, holders, mounts, printable, process};
 use std::os::unix::ffi::OsStrExt;
@@ -53,19 +54,46 @@ pub fn mounts_on_root(config: &Config, call: &Call) -> Result<Vec<Mount>> {
     Ok(table.into_iter().filter(|mount| is_at_or_below(&mount.point, &root)).collect())
 }
 
-/// Whether the container's root directory is mounted. Without a configuration, the tool's word counts.
-pub fn is_mounted(ctid: &Ctid, found: &Found, call: &Call) -> Result<bool> {
-    match Config::read(ctid, call)? {
-        Some(config) if config.root()?.is_some() => Ok(!mounts_on_root(&config, call)?.is_empty()),
-        _ => Ok(found.mounted == Some(true)),
+/// Whether something of the container is still mounted, although it does not run: its root directory, or the device of
+/// its disk image. Where nobody can say which directory that is, the tool is asked.
+pub fn is_mounted(agent: &OpenVz, ctid: &Ctid, config: &Config, found: &Found, call: &Call) -> Result<bool> {
+    if !image_devices(config, call).is_empty() {
+        return Ok(true);
     }
+    match (config.root(), found.mounted) {
+        (Ok(Some(_)), _) => Ok(!mounts_on_root(config, call)?.is_empty()),
+        (_, Some(mounted)) => Ok(mounted),
+        (Ok(None), None) | (Err(_), None) => {
+            Ok(ask(Program::of(agent, call), ctid, call)?.mounted == Some(true))
+        }
+    }
+}
+
+/// The devices of disk images (ploop) in the private area: they keep the file system below in use.
+fn image_devices(config: &Config, call: &Call) -> Vec<String> {
+    let Ok(private) = config.private() else { return Vec::new() };
+    let entries = |directory: &Path| {
+        let entries = std::fs::read_dir(call.host.path(directory)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+    };
+    let block = Path::new("/sys/block");
+    let devices = entries(block).into_iter().filter(|name| name.starts_with("ploop"));
+    let ours = devices.filter(|name| {
+        let layers = block.join(name).join("pdelta");
+        entries(&layers).iter().any(|layer| {
+            let image = call.host.read_line(layers.join(layer).join("image"));
+            image.is_some_and(|image| is_at_or_below(Path::new(&image), &private))
+        })
+    });
+    ours.collect()
 }
 
 /// Who keeps the container's root directory busy, in words.
 pub fn holders_of_root(config: &Config, call: &Call) -> Vec<String> {
-    let Ok(Some(root)) = config.root() else { return Vec::new() };
+    let mut found: Vec<String> =
+        image_devices(config, call).into_iter().map(|name| format!("device {name}")).collect();
+    let Ok(Some(root)) = config.root() else { return found };
     let root = mounts::at(call, &root).map_or(root, |stack| stack.directory);
-    let mut found = Vec::new();
     for mount in mounts::table(call).unwrap_or_default() {
         if mount.point != root && is_at_or_below(&mount.point, &root) {
             found.push(format!("mount on {}", show(&mount.point)));
@@ -120,13 +148,12 @@ pub fn lock_holder(config: &Config, call: &Call) -> Option<String> {
     Some(format!("{}[{pid}]", printable(name.as_bytes())))
 }
 
-/// A container can go on running while its files are gone.
-pub fn warn_of_lost_area(ctid: &Ctid, call: &Call) {
-    let Ok(Some(config)) = Config::read(ctid, call) else { return };
-    if let Ok(private) = config.private()
-        && let Ok(None) = mount_of(call, &private)
+/// A container can go on running while its files are gone, or be started by hand where they are not the cluster's.
+pub fn warn_of_lost_area(ctid: &Ctid, require_mount: bool, call: &Call) {
+    if let Ok(Some(config)) = Config::read(ctid, call)
+        && let Err(error) = check_private(&config, require_mount, call)
     {
-        call.log.warn(format_args!("{ctid} runs, but its private area {} is not here", show(&private)));
+        call.log.warn(format_args!("it runs, but {error}"));
     }
 }
 

@@ -71,9 +71,7 @@ impl Config {
                 match call.host.read(&path) {
                     Ok(text) => {
                         let own = Settings::parse(&text);
-                        let node = NODE.iter().find_map(|path| call.host.read(path).ok());
-                        let node = Settings::parse(&node.unwrap_or_default());
-                        return Ok(Some(Self { id, text, own, node }));
+                        return Ok(Some(Self { id, text, own, node: node_settings(call) }));
                     }
                     // A link may lead into a private area that is not mounted here.
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -82,6 +80,18 @@ impl Config {
             }
         }
         Ok(None)
+    }
+
+    /// For a stop, which has to do with what is there: without a configuration of the container's that can be read, the
+    /// node's settings tell where it would be.
+    pub fn read_or_guess(ctid: &Ctid, call: &Call) -> Self {
+        match Self::read(ctid, call) {
+            Ok(Some(config)) => return config,
+            Ok(None) => {}
+            Err(error) => call.log.warn(error),
+        }
+        let id = ids(ctid, call).into_iter().next().unwrap_or_else(|| ctid.as_str().to_string());
+        Self { id, text: Vec::new(), own: Settings::default(), node: node_settings(call) }
     }
 
     /// A setting of the container.
@@ -128,6 +138,10 @@ impl Config {
         }
         Ok(Some(path.into()))
     }
+}
+
+fn node_settings(call: &Call) -> Settings {
+    Settings::parse(&NODE.iter().find_map(|path| call.host.read(path).ok()).unwrap_or_default())
 }
 
 /// The ids under which the kernel may know the container: those that have a configuration here, be it one that cannot

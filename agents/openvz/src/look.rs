@@ -84,8 +84,8 @@ pub enum Kernel {
     Down,
     /// It has none, but these control groups of it were left behind.
     Leftover(PathBuf),
-    /// It cannot tell. With true, there is no trace of any container either.
-    Silent(bool),
+    /// It cannot tell.
+    Silent,
 }
 
 /// Looks for the container.
@@ -96,9 +96,13 @@ pub fn look(agent: &OpenVz, ctid: &Ctid, call: &Call) -> Result<Found> {
     match kernel {
         Kernel::Runs => Ok(Found::by_kernel(Run::Running)),
         Kernel::Down | Kernel::Leftover(_) => Ok(Found::by_kernel(Run::Down)),
-        Kernel::Silent(no_trace) => match ask(program, ctid, call) {
+        Kernel::Silent => match ask(program, ctid, call) {
             // Nothing can run where there is neither a tool nor a trace of a container in the kernel.
-            Err(error) if call.action == "stop" && no_trace && error.code() == ExitCode::Installed => {
+            Err(error)
+                if call.action == "stop"
+                    && error.code() == ExitCode::Installed
+                    && shows_no_container(call) =>
+            {
                 call.log.debug(error);
                 Ok(Found::by_kernel(Run::Down))
             }
@@ -164,18 +168,15 @@ fn by_table(ctid: &Ctid, ids: &[String], running: &[String], program: Program) -
         || (is_number(ctid.as_str()) && others.iter().all(|id| is_number(id)));
     // The table has no virtual machines.
     let may_be_machine = program == Program::Prlctl && ids.is_empty();
-    if sure && !may_be_machine { Kernel::Down } else { Kernel::Silent(false) }
+    if sure && !may_be_machine { Kernel::Down } else { Kernel::Silent }
 }
 
 /// vzctl 4 on a kernel that is not OpenVZ's makes the control group `vz-CTID` in each hierarchy.
 fn by_control_groups(names: &[String], call: &Call) -> Kernel {
-    let no_kernel_of_its_own = !call.host.exists("/proc/vz");
-    let Ok(table) = mounts::table(call) else { return Kernel::Silent(false) };
+    let Ok(hierarchies) = hierarchies(call) else { return Kernel::Silent };
     let mut leftover = None;
-    let mut any = false;
-    for mount in table.iter().filter(|mount| mount.fstype == "cgroup" || mount.fstype == "cgroup2") {
-        for name in names {
-            let group = mount.point.join(format!("vz-{name}"));
+    for hierarchy in hierarchies {
+        for group in names.iter().map(|name| hierarchy.join(format!("vz-{name}"))) {
             if call.host.exists(&group) {
                 if has_processes(&call.host.path(&group), DEPTH) {
                     return Kernel::Runs;
@@ -183,13 +184,27 @@ fn by_control_groups(names: &[String], call: &Call) -> Kernel {
                 leftover = Some(group);
             }
         }
-        let groups = std::fs::read_dir(call.host.path(&mount.point)).into_iter().flatten().flatten();
-        any |= groups.into_iter().any(|group| group.file_name().as_encoded_bytes().starts_with(b"vz-"));
     }
-    match leftover {
-        Some(group) => Kernel::Leftover(group),
-        None => Kernel::Silent(no_kernel_of_its_own && !any),
-    }
+    leftover.map_or(Kernel::Silent, Kernel::Leftover)
+}
+
+/// Where control groups are mounted.
+fn hierarchies(call: &Call) -> Result<Vec<PathBuf>> {
+    let table = mounts::table(call)?;
+    let groups = table.into_iter().filter(|mount| mount.fstype == "cgroup" || mount.fstype == "cgroup2");
+    Ok(groups.map(|mount| mount.point).collect())
+}
+
+/// True if this is no OpenVZ kernel, and no control group is a container's.
+fn shows_no_container(call: &Call) -> bool {
+    let has_group = |hierarchy: PathBuf| match std::fs::read_dir(call.host.path(&hierarchy)) {
+        Ok(groups) => groups.into_iter().any(|group| {
+            group.map_or(true, |group| group.file_name().as_encoded_bytes().starts_with(b"vz-"))
+        }),
+        Err(_) => true,
+    };
+    !call.host.exists("/proc/vz")
+        && hierarchies(call).is_ok_and(|hierarchies| !hierarchies.into_iter().any(has_group))
 }
 
 /// Whether a control group or one below it has a process. What cannot be read has one.
@@ -230,16 +245,16 @@ mod tests {
             ("101", &[], &["0", "102"], Vzctl, Down),
             ("db", &[], &["0"], Vzctl, Down),
             // It could be this one, by a name that is not known here.
-            ("101", &[], &["0", UUID], Vzctl, Silent(false)),
-            ("db", &[], &["0", "101"], Vzctl, Silent(false)),
-            (UUID, &[], &["0", "101"], Vzctl, Silent(false)),
+            ("101", &[], &["0", UUID], Vzctl, Silent),
+            ("db", &[], &["0", "101"], Vzctl, Silent),
+            (UUID, &[], &["0", "101"], Vzctl, Silent),
             ("db", &["101"], &["0", "101"], Vzctl, Runs),
             ("db", &["101"], &["0", "102"], Vzctl, Down),
             // 101 as the name of one with a UUID.
             ("101", &["101", UUID], &["0", UUID], Vzctl, Runs),
             (UUID, &[UUID], &["0", &UUID.to_uppercase()], Vzctl, Runs),
             // A virtual machine is in no table of the kernel's.
-            ("vm1", &[], &["0"], Prlctl, Silent(false)),
+            ("vm1", &[], &["0"], Prlctl, Silent),
             ("db", &["101"], &["0"], Prlctl, Down),
         ] {
             assert_eq!(table(given, ids, running, program), verdict, "{given} {ids:?} {running:?}");

@@ -22,6 +22,7 @@ mod start;
 mod state;
 mod stop;
 
+use config::Config;
 use ctid::Ctid;
 use look::{Program, look};
 use ocf::{Agent, Call, Error, Metadata, Result, State, Text};
@@ -89,8 +90,10 @@ impl Agent for OpenVz {
                 Ok(State::Running)
             }
             // What is still mounted is work for stop: the file system below could not be unmounted.
-            Run::Suspended | Run::Down if call.action == "stop" && area::is_mounted(&ctid, &found, call)? => {
-                Ok(State::Running)
+            Run::Suspended | Run::Down if call.action == "stop" => {
+                let config = Config::read_or_guess(&ctid, call);
+                let mounted = area::is_mounted(self, &ctid, &config, &found, call)?;
+                Ok(if mounted { State::Running } else { State::Stopped })
             }
             Run::Suspended | Run::Down => Ok(State::Stopped),
         }
@@ -156,7 +159,7 @@ impl OpenVz {
             if let Some(why) = why {
                 return Err(Error::generic(format_args!("{ctid} runs, but executes no command: {why}")));
             }
-            area::warn_of_lost_area(ctid, call);
+            area::warn_of_lost_area(ctid, self.require_mount, call);
         }
         if !call.probe {
             shortage::warn(ctid, call);

@@ -63,7 +63,7 @@ Differences from the agent ManageVE, and why:
 - usage and status are known; a stop that is late kills the container, and is verified.";
 
 const PARAMETERS: &[Parameter] = &[
-    Parameter::string("ctid").required().unique().aliases(&["veid"]).from_link_name().doc(
+    Parameter::string("ctid").required().unique().aliases(&["veid"]).shown_as(&[("ManageVE", "veid")]).from_link_name().doc(
         "Which container",
         "The id of the container, its UUID or its name. 0, which is the node itself, is not accepted.",
     ),

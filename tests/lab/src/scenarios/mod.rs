@@ -1,0 +1,58 @@
+//! The scenarios, one file each, and how one is run.
+
+mod smoke;
+
+use crate::lab::Wish;
+use crate::{Error, Lab, Result};
+use std::path::Path;
+use std::time::Instant;
+
+/// A story on machines, with an end that is right or wrong.
+#[derive(Debug)]
+pub struct Scenario {
+    /// By which it is asked for.
+    pub name: &'static str,
+    /// In one line.
+    pub about: &'static str,
+    /// The machines it wants.
+    pub wish: fn() -> Wish,
+    /// What happens on them.
+    pub story: fn(&Lab) -> Result,
+}
+
+/// All of them, in the order in which `lab run --all` tells them.
+pub const ALL: &[Scenario] = &[smoke::SCENARIO];
+
+impl Scenario {
+    /// Runs it. On failure what explains it is copied into a directory below `reports`. A scenario whose nodes did not boot
+    /// is tried once more.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn run(&self, reports: &Path) -> Result {
+        println!("{}: {}", self.name, self.about);
+        let begin = Instant::now();
+        let result = match self.once(reports) {
+            Err(Error::Boot(why)) => {
+                println!("  boot failed, once more: {why}");
+                self.once(reports)
+            }
+            other => other,
+        };
+        let seconds = begin.elapsed().as_secs_f64();
+        match &result {
+            Ok(()) => println!("  passed in {seconds:.1} s: {}", self.name),
+            Err(error) => println!("  FAILED after {seconds:.1} s: {}: {error}", self.name),
+        }
+        result
+    }
+
+    fn once(&self, reports: &Path) -> Result {
+        let lab = Lab::new(&(self.wish)())?;
+        lab.boot().and_then(|()| (self.story)(&lab)).inspect_err(|_| {
+            let directory = reports.join(self.name);
+            lab.collect(&directory);
+            println!("  logs of all nodes: {}", directory.display());
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! The agents under test, pushed into running nodes as the package would install them.
+
+use crate::{Lab, Node, Result, failed};
+use std::fs;
+
+/// Where they go, and where Heartbeat looks for them.
+pub const PROVIDER: &str = "/usr/lib/ocf/resource.d/holdfast";
+const RESOURCE_D: &str = "/etc/ha.d/resource.d";
+/// The scripts of the same name that Debian's packages bring, for runs with theirs.
+pub const THEIRS: &str = "/etc/ha.d/theirs";
+
+const AGENTS: &[&str] = &["Filesystem", "drbddisk", "lvm-activate", "gnbd-export", "openvz", "xendomain"];
+
+/// Installs those that are built, on all nodes.
+///
+/// # Errors
+/// When none is built or a node refuses.
+pub fn install(lab: &Lab) -> Result {
+    lab.step("our agents are installed", || lab.nodes().iter().try_for_each(install_on))
+}
+
+/// Installs those that are built, on one node.
+///
+/// # Errors
+/// When none is built or the node refuses.
+pub fn install_on(node: &Node) -> Result {
+    let program = std::env::current_exe()?;
+    let mut links = format!("mkdir -p {THEIRS} {RESOURCE_D}\n");
+    for agent in AGENTS {
+        let Ok(binary) = fs::read(program.with_file_name(agent)) else { continue };
+        node.put(&format!("{PROVIDER}/{agent}"), 0o755, &binary)?;
+        links.push_str(&format!(
+            "[ -h {RESOURCE_D}/{agent} ] || [ ! -e {RESOURCE_D}/{agent} ] || mv {RESOURCE_D}/{agent} {THEIRS}/\n\
+             ln -sf {PROVIDER}/{agent} {RESOURCE_D}/{agent}\n"
+        ));
+    }
+    node.must(&links)?;
+    require(node, "drbddisk")
+}
+
+/// Fails unless this agent is installed.
+///
+/// # Errors
+/// When it was not built.
+pub fn require(node: &Node, agent: &str) -> Result {
+    if node.says(&format!("test -x {PROVIDER}/{agent}")) {
+        return Ok(());
+    }
+    Err(failed(format!("{agent} is not built; tests/lab/run builds what the scenarios need")))
+}

@@ -1,0 +1,6 @@
+//! What scenarios share: storage, cluster managers, the agents under test, and data that must not get lost.
+
+pub mod agents;
+pub mod data;
+pub mod drbd;
+pub mod pacemaker;
