@@ -21,6 +21,6 @@ pub fn drbdadm<'a>(agent: &DrbdDisk, call: &'a Call, words: &[&str]) -> Result<T
 
 /// Whether a pause, a try as long as the last one, and a word about it still fit.
 pub fn is_time_for_another(call: &Call, last: Duration) -> bool {
-    let word = Duration::from_millis(300);
+    let word = Duration::from_millis(600);
     call.remaining() > PAUSE + last + last / 2 + word
 }

@@ -122,9 +122,9 @@ pub fn remove(agent: &DrbdDisk, name: &str, call: &Call) -> Result<()> {
         }
         let tool = call.tool("dmsetup")?.arg("remove").arg("--retry").arg(&device);
         let output = tool.within(call.remaining() / 2).run()?;
-        if !output.succeeded() {
+        if !output.succeeded() || ours(&mark(name), call).contains(&device) {
             return Err(Error::generic(format_args!(
-                "{name} is down, but dmsetup remove {device}: {}",
+                "{name} is down, but {device} is still there, dmsetup remove: {}",
                 output.complaint()
             )));
         }

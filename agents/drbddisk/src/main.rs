@@ -104,7 +104,8 @@ impl Agent for DrbdDisk {
     /// device-mapper's may outlive the resource.
     fn acts_anyway(&self, call: &Call) -> bool {
         match call.action.as_str() {
-            "start" => clone::is_meant(call),
+            // In 8.4 each volume has a role of its own.
+            "start" | "promote" => clone::is_meant(call),
             "stop" => clone::is_meant(call) || !self.dmtab.is_empty(),
             _ => false,
         }

@@ -65,4 +65,38 @@ mod tests {
         let killed = Output { code: None, signal: Some(11), stdout: Vec::new(), stderr: Vec::new() };
         assert_eq!(refusal(&killed), Refusal::Other);
     }
+
+    /// What real DRBD 8.4.11 and 9.2.18 answered to `drbdadm primary`, and what it means.
+    #[test]
+    fn every_recorded_refusal_is_understood() {
+        let fixtures =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../common/tests/fixtures/drbd");
+        let mut seen = std::collections::BTreeMap::new();
+        for version in ["8.4.11-refusals", "9.2.18-refusals"] {
+            for entry in std::fs::read_dir(fixtures.join(version)).unwrap() {
+                let path = entry.unwrap().path();
+                let text = std::fs::read_to_string(&path).unwrap();
+                for section in text.split("$ drbdadm primary r").skip(1) {
+                    let Some((output, code)) = section.split_once("--- exit=") else { continue };
+                    let code: i32 = code.lines().next().unwrap().trim().parse().unwrap();
+                    let stderr = output.split_once("--- stderr\n").map_or("", |(_, stderr)| stderr);
+                    if code != 0 {
+                        let meaning = says(code, stderr);
+                        let wanted = match code {
+                            17 => Refusal::NoData,
+                            11 if stderr.contains("Multiple primaries") => Refusal::PeerIsPrimary,
+                            10 => Refusal::NotUp,
+                            1 if stderr.contains("not defined in your config") => Refusal::NotDefined,
+                            20 => Refusal::NoModule,
+                            _ => Refusal::Other,
+                        };
+                        assert_eq!(meaning, wanted, "{}: {code} {stderr}", path.display());
+                    }
+                    *seen.entry(code).or_insert(0) += 1;
+                }
+            }
+        }
+        let codes: Vec<i32> = seen.keys().copied().collect();
+        assert_eq!(codes, [0, 1, 10, 11, 17, 20], "{seen:?}");
+    }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const USUAL_PORT: u16 = 10809;
 const FOLDER: &str = "/run/holdfast";
 /// How long a new server may take until it answers.
-const BIRTH: Duration = Duration::from_secs(5);
+const BIRTH: Duration = Duration::from_secs(15);
 
 /// The server programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +96,16 @@ fn configuration(export: &Export, node: &str) -> String {
         text.push_str(&format!("\tauthfile = {}\n", file(export, "allow")));
     }
     text
+}
+
+/// Who is admitted: those in `allow`, and this node, which has the device anyway and asks whether the export answers.
+fn admitted(export: &Export) -> String {
+    let mut lines = export.access.of(Kind::Address);
+    lines.extend(["127.0.0.1".into(), "::1".into()]);
+    if !export.listen.is_unspecified() {
+        lines.push(export.listen.to_string());
+    }
+    lines.join("\n") + "\n"
 }
 
 /// The arguments of qemu-nbd.
@@ -185,7 +195,7 @@ impl Backend for Nbd {
     fn start(&self, export: &Export, call: &Call) -> Result<()> {
         let server = self.server(export, call)?;
         let node = device::node(export, call)?.to_string_lossy().into_owned();
-        let mut tool = call.tool(server.tool())?.within(call.remaining() / 2);
+        let mut tool = call.tool(server.tool())?.within(call.remaining() / 3);
         let words = match server {
             Server::Qemu => arguments(export, &node),
             Server::NbdServer => vec!["-C".into(), file(export, "conf"), "-p".into(), file(export, "pid")],
@@ -195,7 +205,7 @@ impl Backend for Nbd {
         }
         make_folder(call)?;
         if server == Server::NbdServer {
-            write(call, &file(export, "allow"), &(export.access.of(Kind::Address).join("\n") + "\n"))?;
+            write(call, &file(export, "allow"), &admitted(export))?;
             write(call, &file(export, "conf"), &configuration(export, &node))?;
         }
         for word in words {
@@ -210,14 +220,15 @@ impl Backend for Nbd {
                 output.complaint()
             )));
         }
-        // nbd-server has not opened its port yet when it returns, and says nothing if it cannot.
-        let until = call.within(BIRTH);
+        // nbd-server has not opened its port yet when it returns, and goes without a word if it cannot.
+        let (until, early) = (call.within(BIRTH), Instant::now() + BIRTH / 15);
         loop {
-            match self.ask(export, call) {
-                Ok(()) => return Ok(()),
-                Err(error) if Instant::now() >= until => return Err(error),
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            let Err(error) = self.ask(export, call) else { return Ok(()) };
+            let has_gone = Instant::now() >= early && pids(export, call)?.is_empty();
+            if has_gone || Instant::now() >= until {
+                return Err(error);
             }
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 

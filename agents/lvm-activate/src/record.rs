@@ -17,7 +17,7 @@ fn path(target: &Target, call: &Call) -> PathBuf {
 
 /// Writes down what has been activated. Without the record, one active volume is enough for monitor.
 pub fn write(target: &Target, group: &Group, call: &Call) {
-    if target.volume.is_some() {
+    if target.volume.is_some() || call.dry_run {
         return;
     }
     let path = path(target, call);

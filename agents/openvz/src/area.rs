@@ -148,13 +148,12 @@ pub fn lock_holder(config: &Config, call: &Call) -> Option<String> {
     Some(format!("{}[{pid}]", printable(name.as_bytes())))
 }
 
-/// A container can go on running while its files are gone.
-pub fn warn_of_lost_area(ctid: &Ctid, call: &Call) {
-    let Ok(Some(config)) = Config::read(ctid, call) else { return };
-    if let Ok(private) = config.private()
-        && let Ok(None) = mount_of(call, &private)
+/// A container can go on running while its files are gone, or be started by hand where they are not the cluster's.
+pub fn warn_of_lost_area(ctid: &Ctid, require_mount: bool, call: &Call) {
+    if let Ok(Some(config)) = Config::read(ctid, call)
+        && let Err(error) = check_private(&config, require_mount, call)
     {
-        call.log.warn(format_args!("{ctid} runs, but its private area {} is not here", show(&private)));
+        call.log.warn(format_args!("it runs, but {error}"));
     }
 }
 

@@ -160,7 +160,7 @@ impl OpenVz {
             if let Some(why) = why {
                 return Err(Error::generic(format_args!("{ctid} runs, but executes no command: {why}")));
             }
-            area::warn_of_lost_area(ctid, call);
+            area::warn_of_lost_area(ctid, self.require_mount, call);
         }
         if !call.probe {
             shortage::warn(ctid, call);

@@ -73,6 +73,11 @@ fn number_of(path: &str, call: &Call) -> Option<Device> {
         .then(|| Device { major: rustix::fs::major(number), minor: rustix::fs::minor(number) })
 }
 
+/// How many disks the guest has once it runs.
+pub fn attached(disks: &[GuestDisk]) -> usize {
+    disks.iter().filter(|disk| !disk.disk.cdrom && disk.disk.source != Source::Empty).count()
+}
+
 /// Looks at every disk. The error is the first reason not to start.
 pub fn disks_are_ready(disks: &[GuestDisk], name: &str, call: &Call) -> Result<()> {
     let mut seen: Vec<&str> = Vec::new();
@@ -194,7 +199,7 @@ fn is_below_drbd(path: &str, shown: &str, name: &str, call: &Call) -> Result<()>
 pub fn witness(disks: &[GuestDisk], call: &Call) -> Witness {
     let mut all_secondary = None;
     for target in disks.iter().filter_map(|disk| disk.drbd.as_ref()) {
-        let Ok(parts) = drbd::parts(target, call) else { return Witness::Nothing };
+        let Ok(drbd::Observed::Parts(parts)) = drbd::observe(target, call) else { return Witness::Nothing };
         let peers: Vec<_> = parts.iter().flat_map(|part| &part.peers).collect();
         if peers.iter().any(|peer| peer.role == Role::Primary) {
             return Witness::Primary;

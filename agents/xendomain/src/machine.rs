@@ -34,11 +34,12 @@ pub fn disks(call: &Call, id: u32) -> Vec<String> {
     found
 }
 
-/// Whether an xl or xm process is at work on `what` (`migrate`, `migrate-receive`), for the domain `id` if one is given.
-pub fn tool_is_at(call: &Call, what: &[&str], id: Option<u32>) -> bool {
+/// Whether an xl or xm process is at work on `what` (`migrate`, `migrate-receive`), for this guest if one is given: by
+/// its number, as this agent names it, or by its name, as a person does.
+pub fn tool_is_at(call: &Call, what: &[&str], guest: Option<(&str, u32)>) -> bool {
     processes(call).iter().any(|words| {
-        let about = |id: u32| words.iter().any(|word| word.parse() == Ok(id));
-        words.iter().any(|word| what.contains(&word.as_str())) && id.is_none_or(about)
+        let about = |(name, id): (&str, u32)| words.iter().any(|word| word == name || word.parse() == Ok(id));
+        words.iter().any(|word| what.contains(&word.as_str())) && guest.is_none_or(about)
     })
 }
 

@@ -11,13 +11,17 @@
 
 mod checks;
 mod disks;
+mod dual;
 mod guest;
 mod machine;
+mod memory;
 mod metadata;
+mod migrate;
 mod monitor;
 mod name;
 mod peers;
 mod record;
+mod shared;
 mod start;
 mod stop;
 mod store;
@@ -45,6 +49,14 @@ enum PeerUnknown {
     Allow,
 }
 
+/// Whether a migration may make DRBD Primary on both nodes for its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DualPrimary {
+    Auto,
+    No,
+}
+
 /// The parameters. Their documentation stands in [`metadata`].
 #[derive(Debug, Deserialize)]
 struct XenDomain {
@@ -52,12 +64,21 @@ struct XenDomain {
     name: Text,
     shutdown_timeout: Option<u32>,
     shutdown_acpi: bool,
+    allow_mem_management: bool,
+    node_ip_attribute: Text,
+    #[serde(rename = "reserved_Dom0_memory")]
+    reserved_dom0_memory: u32,
+    autoset_utilization_cpu: bool,
+    autoset_utilization_hv_memory: bool,
     monitor_scripts: Text,
     peers: Text,
     peer_unknown: PeerUnknown,
     paused: Paused,
     reboot_wait: u32,
     crash_dump_directory: Text,
+    drbd_dual_primary: DualPrimary,
+    shared_disks: bool,
+    minimum_memory: u32,
 }
 
 impl Agent for XenDomain {
@@ -83,6 +104,14 @@ impl Agent for XenDomain {
 
     fn stop(&self, call: &Call) -> Result<()> {
         stop::stop(self, call)
+    }
+
+    fn migrate_to(&self, call: &Call) -> Result<()> {
+        migrate::migrate_to(self, call)
+    }
+
+    fn migrate_from(&self, call: &Call) -> Result<()> {
+        migrate::migrate_from(self, call)
     }
 
     fn validate(&self, call: &Call) -> Result<()> {

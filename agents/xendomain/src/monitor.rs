@@ -4,6 +4,7 @@ use crate::guest::{self, Guest};
 use crate::store::Store;
 use crate::verdict::{self, Answer, Circumstances, Start, Stop};
 use crate::{XenDomain, disks, machine, record, stop, toolstack::Toolstack};
+use ocf::cluster::attributes;
 use ocf::{Call, Dialect, Error, Result, State};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -56,7 +57,7 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
             now.may_return = recurring && machine::somebody_restarts_guests(call);
         }
         if let Guest::Away(id) | Guest::ShutDown(id, _) = guest {
-            now.moving = machine::tool_is_at(call, &["migrate", "save"], Some(id));
+            now.moving = machine::tool_is_at(call, &["migrate", "save"], Some((&name, id)));
         }
         let state = match verdict::monitor(&name, &guest, &now) {
             Answer::Running => State::Running,
@@ -159,6 +160,7 @@ fn more(agent: &XenDomain, name: &str, guest: &Guest, call: &Call) -> Result<()>
             }
         }
     }
+    use_of_the_node(agent, guest, call);
     for script in agent.monitor_scripts.to_str().unwrap_or_default().split_ascii_whitespace() {
         let output = call.tool(script).and_then(|tool| tool.within(call.remaining() * 3 / 4).run());
         let why = match output {
@@ -170,6 +172,24 @@ fn more(agent: &XenDomain, name: &str, guest: &Guest, call: &Call) -> Result<()>
         return Err(Error::generic(format_args!("guest {name} runs, but {script} says: {why}")));
     }
     Ok(())
+}
+
+/// Tells the cluster what the guest uses, if somebody wants that. What goes wrong decides nothing.
+fn use_of_the_node(agent: &XenDomain, guest: &Guest, call: &Call) {
+    if !agent.autoset_utilization_cpu && !agent.autoset_utilization_hv_memory {
+        return;
+    }
+    let Guest::Live(id) = guest else { return };
+    let domains = Toolstack::find(call).and_then(|tool| tool.list(call)).unwrap_or_default();
+    let Some(domain) = domains.iter().find(|domain| domain.id == *id) else { return };
+    for (wanted, name, amount) in [
+        (agent.autoset_utilization_cpu, "cpu", u64::from(domain.vcpus)),
+        (agent.autoset_utilization_hv_memory, "hv_memory", domain.memory_mb),
+    ] {
+        if wanted && let Err(error) = attributes::set_utilization(call, name, amount) {
+            call.log.warn(format_args!("the cluster does not know the guest's {name}: {error}"));
+        }
+    }
 }
 
 impl XenDomain {

@@ -85,8 +85,13 @@ pub fn ssh(call: &Call, host: &str, limit: Duration, words: &[&str]) -> Result<O
 
 /// Asks one node for the guest.
 pub fn ask(call: &Call, host: &str, name: &str) -> Answer {
+    ask_with(call, host, name, "xl")
+}
+
+/// The same with the tool that manages guests over there.
+pub fn ask_with(call: &Call, host: &str, name: &str, tool: &'static str) -> Answer {
     let limit = PATIENCE.min(call.remaining() / 4);
-    match ssh(call, host, limit, &["xl", "list"]) {
+    match ssh(call, host, limit, &[tool, "list"]) {
         Ok(output) => read(&output, name),
         Err(error) => Answer::Unknown(error.to_string()),
     }

@@ -50,10 +50,16 @@ pub fn read(call: &Call, key: &str) -> Option<Record> {
     trusted(&file(call, key))
 }
 
+/// The records of all guests of this node.
+pub fn all(call: &Call) -> Vec<Record> {
+    let entries = std::fs::read_dir(call.host.path(Path::new(DIRECTORY))).into_iter().flatten().flatten();
+    entries.filter_map(|entry| trusted(&entry.path())).collect()
+}
+
 fn trusted(path: &Path) -> Option<Record> {
     let found = std::fs::symlink_metadata(path).ok()?;
     let trusted =
-        found.is_file() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
+        found.is_file() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
     if !trusted {
         return None;
     }
@@ -73,7 +79,7 @@ pub fn write(call: &Call, key: &str, record: &Record) -> Result<()> {
         .create(true)
         .truncate(true)
         .mode(0o600)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
         .open(&draft)
         .or_generic(what())?;
     file.write_all(record.render().as_bytes()).or_generic(what())?;

@@ -5,15 +5,18 @@ use crate::monitor::{PAUSE, is_receiving, unpause};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Start};
-use crate::{XenDomain, checks, disks, stop};
-use ocf::state::xen::disk::Source;
+use crate::{XenDomain, checks, disks, memory, stop};
 use ocf::{Call, Error, Result};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// What a failed start needs for taking back what it did: a destroy and a word about it.
 const RESERVE: Duration = Duration::from_secs(4);
+
+/// What a refusal needs.
+const WORD: Duration = Duration::from_millis(1500);
 
 /// Starts the guest. Called when it does not run.
 pub fn start(agent: &XenDomain, call: &Call) -> Result<()> {
@@ -35,7 +38,7 @@ pub fn start(agent: &XenDomain, call: &Call) -> Result<()> {
             Start::Unpause(id) if unfinished => clear(&name, id, call)?,
             Start::Unpause(id) => return unpause(&name, id, call),
             Start::Destroy(id) => clear(&name, id, call)?,
-            Start::Again if call.remaining() < RESERVE.min(call.remaining() / 2 + PAUSE) => {
+            Start::Again if call.remaining() < WORD => {
                 let left = match guest {
                     Guest::Dying(id) => disks::left_of(call, id).unwrap_or_default().join(", "),
                     _ => String::new(),
@@ -66,15 +69,15 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
     let disks = checks::disks(&config, call)?;
     checks::disks_are_ready(&disks, name, call)?;
     agent.is_nowhere_else(&disks, name, call)?;
-    let attached = |disk: &&checks::GuestDisk| !disk.disk.cdrom && disk.disk.source != Source::Empty;
-    let wanted = disks.iter().filter(attached).count();
+    let wanted = checks::attached(&disks);
     if !call.change(format_args!("run {} create {}", tool.name(), path.display())) {
         return Ok(());
     }
-    let draft = Record { name: name.into(), id: 0, memory_managed: false };
+    let draft = Record { name: name.into(), id: 0, memory_managed: agent.allow_mem_management };
     record::write(call, key, &draft)?;
     call.step(&format!("creating guest {name}"));
-    if let Err(error) = run_create(tool, &path, name, call) {
+    let memory = memory::for_create(agent, &config, call);
+    if let Err(error) = run_create(tool, &path, name, &memory, call) {
         take_back(name, &error, call);
         record::remove(call, key);
         return Err(error);
@@ -90,14 +93,16 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
     }
 }
 
-fn run_create(tool: Toolstack, path: &Path, name: &str, call: &Call) -> Result<()> {
+fn run_create(tool: Toolstack, path: &Path, name: &str, memory: &[String], call: &Call) -> Result<()> {
     // xl reads the value as its configuration does, xm takes it as it is. The name is plain in either.
     let named = match tool {
         Toolstack::Xl => format!("name=\"{name}\""),
         Toolstack::Xm => format!("name={name}"),
     };
     let limit = call.remaining().saturating_sub(RESERVE.min(call.remaining() / 3));
-    let output = tool.run(call, limit, &["create".as_ref(), path.as_os_str(), named.as_ref()])?;
+    let mut words = vec!["create".as_ref(), path.as_os_str(), OsStr::new(&named)];
+    words.extend(memory.iter().map(OsStr::new));
+    let output = tool.run(call, limit, &words)?;
     if output.succeeded() {
         return Ok(());
     }

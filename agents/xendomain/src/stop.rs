@@ -4,7 +4,7 @@ use crate::guest::{self, Guest};
 use crate::monitor::{PAUSE, unpause};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Stop};
-use crate::{XenDomain, disks, record};
+use crate::{XenDomain, disks, memory, record};
 use ocf::{Call, Error, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -48,6 +48,7 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
         let done = match &step {
             Stop::Done => {
                 record::remove(call, &key);
+                memory::balance(agent, call);
                 return Ok(());
             }
             &Stop::ShutDown(id) if !asked && !budget.is_zero() => {

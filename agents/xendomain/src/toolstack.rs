@@ -76,7 +76,10 @@ pub fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines =
         || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Parsing config"));
-    let line = lines().find(|line| line.to_ascii_lowercase().contains("error")).or_else(|| lines().next());
+    let line = lines()
+        .find(|line| line.starts_with("ssh: "))
+        .or_else(|| lines().find(|line| line.to_ascii_lowercase().contains("error")))
+        .or_else(|| lines().next());
     let Some(line) = line else { return output.complaint() };
     let after = |word: &str| line.split_once(word).map(|(_, rest)| rest);
     // libxl: error: libxl_domain.c:81:libxl__domain_rename: Domain 2:...

@@ -87,17 +87,6 @@ impl Observed {
     }
 }
 
-/// All parts of the target that are up, for who has to know more than a role. None are up if DRBD is not loaded.
-pub fn parts(target: &Target, call: &Call) -> Result<Vec<Resource>> {
-    match observe(target, call)? {
-        Observed::NoModule | Observed::NotUp => Ok(Vec::new()),
-        Observed::Parts(parts) => Ok(parts),
-        Observed::Roles(_) => {
-            Err(Error::generic("DRBD's tools tell this node's role and nothing of its peers"))
-        }
-    }
-}
-
 /// What the target is at this moment.
 pub fn verdict(target: &Target, call: &Call) -> Result<Verdict> {
     let verdict = match observe(target, call)? {

@@ -17,6 +17,7 @@ use ocf::cluster::promotion::{self, Score};
 use ocf::drbd::score::{self, Scores};
 use ocf::drbd::verdict::{self, Verdict};
 use ocf::drbd::{self, Observed};
+use ocf::state::drbd::answers::RoleAnswer;
 use ocf::state::drbd::{Resource, Role};
 use ocf::{Call, Dialect, Error, Result, State};
 
@@ -61,12 +62,21 @@ pub fn monitor(agent: &DrbdDisk, call: &Call) -> Result<State> {
         Some(why) if agent.report_degraded && primary => State::DegradedPromoted(why),
         Some(why) if agent.report_degraded => State::Degraded(why),
         trouble => {
-            if let Some(why) = trouble {
+            if let Some(why) = trouble.filter(|_| call.action == "monitor") {
                 call.log.warn(why);
             }
             if primary { State::Promoted } else { State::Running }
         }
     })
+}
+
+/// Whether any part of it is Primary.
+fn is_primary(observed: &Observed) -> bool {
+    match observed {
+        Observed::Parts(parts) => parts.iter().any(|part| part.role == Role::Primary),
+        Observed::Roles(roles) => roles.contains(&RoleAnswer::Role(Role::Primary)),
+        Observed::NoModule | Observed::NotUp => false,
+    }
 }
 
 /// A device that the kernel has and nobody can open.

@@ -1,6 +1,6 @@
 //! start and reload: from not up to Secondary, attached and connecting.
 
-use super::{rules, update_score};
+use super::{is_primary, rules, update_score};
 use crate::DrbdDisk;
 use crate::adm::{PAUSE, drbdadm, is_time_for_another};
 use crate::dmtab::{self, Table};
@@ -8,7 +8,7 @@ use crate::release;
 use ocf::cluster::notify::{Notice, own_name};
 use ocf::drbd::target::Target;
 use ocf::drbd::{self, Kernel, Observed};
-use ocf::state::drbd::{Connection, Resource, Role};
+use ocf::state::drbd::{Connection, Resource};
 use ocf::{Call, Error, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -76,14 +76,6 @@ fn continue_if_time(call: &Call, name: &str) -> Result<String> {
         return Ok("it has just become Secondary".into());
     }
     Err(Error::generic(format_args!("{name} becomes Primary again and again: who opens its device?")))
-}
-
-fn is_primary(observed: &Observed) -> bool {
-    match observed {
-        Observed::Parts(parts) => parts.iter().any(|part| part.role == Role::Primary),
-        Observed::Roles(roles) => roles.contains(&ocf::state::drbd::answers::RoleAnswer::Role(Role::Primary)),
-        Observed::NoModule | Observed::NotUp => false,
-    }
 }
 
 fn load_module(name: &str, call: &Call) -> Result<()> {

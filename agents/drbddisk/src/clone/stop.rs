@@ -1,14 +1,14 @@
 //! stop: down, also from Primary and from half way, and then nothing that would let the cluster promote it.
 
+use super::is_primary;
 use crate::DrbdDisk;
 use crate::adm::{PAUSE, drbdadm, is_time_for_another};
 use crate::{dmtab, release};
 use ocf::cluster::notify::{Notice, own_name};
 use ocf::cluster::promotion::{self, Score};
+use ocf::drbd::target::Target;
 use ocf::drbd::{self, Observed};
-use ocf::state::drbd::Role;
-use ocf::state::drbd::answers::RoleAnswer;
-use ocf::{Call, Output, Result};
+use ocf::{Call, Error, Output, Result};
 use std::thread::sleep;
 use std::time::Instant;
 
@@ -27,56 +27,14 @@ pub fn stop(agent: &DrbdDisk, call: &Call) -> Result<()> {
     if !call.change(format_args!("take {name} down")) {
         return Ok(());
     }
-    let (mut told, mut cleared) = (false, false);
-    loop {
-        let began = Instant::now();
-        let observed = drbd::observe(&target, call);
-        let primary = matches!(&observed, Ok(observed) if is_primary(observed));
-        let result = match &observed {
-            Ok(Observed::NoModule) => break,
-            Ok(Observed::NotUp) if cleared => break,
-            Ok(Observed::NotUp) => {
-                // Its answer does not matter: there is nothing that it could fail to let go of.
-                cleared = true;
-                let _ = down(agent, &name, call);
-                continue;
-            }
-            // A state that cannot be read may be any: it is taken down all the same, and success is not believed.
-            _ if primary => release::secondary(agent, &name, call),
-            _ => down(agent, &name, call),
-        };
-        cleared = true;
-        let complaint = match (&result, &observed) {
-            (Ok(output), Ok(_)) if output.succeeded() && is_time_for_another(call, began.elapsed()) => {
-                // The next look says what became of it.
-                if is_other(&observed, &drbd::observe(&target, call)) {
-                    continue;
-                }
-                "drbdadm succeeded and nothing changed".to_string()
-            }
-            (_, Err(error)) => error.reason().to_string(),
-            (Ok(output), _) => output.complaint(),
-            (Err(error), _) => error.reason().to_string(),
-        };
-        call.log.info(format_args!("{name} is not down yet: {complaint}"));
-        if !told {
-            told = true;
-            let holders = release::holders_of(&name, call);
-            if !holders.is_empty() {
-                call.log.info(format_args!("{name} is held by {}", holders.join(", ")));
-            }
+    match drbd::observe(&target, call) {
+        Ok(Observed::NoModule) => {}
+        Ok(Observed::NotUp) => {
+            // Its answer does not matter: there is nothing that it could fail to let go of.
+            let _ = down(agent, &name, call);
         }
-        if !is_time_for_another(call, began.elapsed()) {
-            if matches!(drbd::observe(&target, call), Ok(Observed::NoModule | Observed::NotUp)) {
-                break;
-            }
-            let holders = release::holders_of(&name, call);
-            if primary || !holders.is_empty() {
-                return Err(release::why(&name, &complaint, &holders));
-            }
-            return Err(ocf::Error::generic(format_args!("{name} cannot be taken down: {complaint}")));
-        }
-        sleep(PAUSE);
+        // A state that cannot be read may be any: it is taken down all the same.
+        _ => take_down(agent, &target, &name, call)?,
     }
     outdate(agent, &name, call);
     dmtab::remove(agent, &name, call)?;
@@ -84,20 +42,46 @@ pub fn stop(agent: &DrbdDisk, call: &Call) -> Result<()> {
     Ok(())
 }
 
-fn is_primary(observed: &Observed) -> bool {
-    match observed {
-        Observed::Parts(parts) => parts.iter().any(|part| part.role == Role::Primary),
-        Observed::Roles(roles) => roles.contains(&RoleAnswer::Role(Role::Primary)),
-        Observed::NoModule | Observed::NotUp => false,
+fn take_down(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<()> {
+    let mut told = false;
+    loop {
+        let began = Instant::now();
+        let Err(complaint) = step(agent, target, name, call) else { return Ok(()) };
+        call.log.info(format_args!("{name} is not down yet: {complaint}"));
+        if !told {
+            told = true;
+            let holders = release::holders_of(name, call);
+            if !holders.is_empty() {
+                call.log.info(format_args!("{name} is held by {}", holders.join(", ")));
+            }
+        }
+        if !is_time_for_another(call, began.elapsed()) {
+            let holders = release::holders_of(name, call);
+            return Err(Error::generic(if holders.is_empty() {
+                format!("{name} cannot be taken down: {complaint}")
+            } else {
+                format!("{name} cannot be taken down, held by {}", holders.join(", "))
+            }));
+        }
+        sleep(PAUSE);
     }
 }
 
-fn is_other(before: &Result<Observed>, after: &Result<Observed>) -> bool {
-    match (before, after) {
-        (Ok(before), Ok(after)) => {
-            is_primary(before) != is_primary(after) || matches!(after, Observed::NoModule | Observed::NotUp)
-        }
-        _ => false,
+/// Secondary, down, and a look. The error is what it failed at.
+fn step(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<(), String> {
+    let done = |result: Result<Output>| match result {
+        Ok(output) if output.succeeded() => Ok(()),
+        Ok(output) => Err(output.complaint()),
+        Err(error) => Err(error.reason().to_string()),
+    };
+    if drbd::observe(target, call).is_ok_and(|observed| is_primary(&observed)) {
+        done(release::secondary(agent, name, call))?;
+    }
+    done(down(agent, name, call))?;
+    match drbd::observe(target, call) {
+        Ok(Observed::NoModule | Observed::NotUp) => Ok(()),
+        Ok(_) => Err("drbdadm down succeeded, but it is still up".into()),
+        Err(error) => Err(error.reason().to_string()),
     }
 }
 

@@ -69,7 +69,7 @@ fn server(call: &Call) -> Result<Server> {
 
 /// Asks the server for its exports.
 fn list(call: &Call) -> Result<Vec<Entry>> {
-    let output = run(call, TOOL, &["-l"], call.remaining() / 2)?;
+    let output = run(call, TOOL, &["-l"], call.remaining() / 4)?;
     if !output.succeeded() {
         return Err(Error::generic(format_args!("{TOOL} -l: {}", output.complaint())));
     }
@@ -139,7 +139,8 @@ impl Backend for Gnbd {
             let mut args = if export.cached { vec!["-n"] } else { Vec::new() };
             args.extend(port.as_deref().into_iter().flat_map(|port| ["-p", port]));
             if call.change(format_args!("run {SERVER} {}", args.join(" "))) {
-                let output = run(call, SERVER, &args, call.remaining() / 2)?;
+                // It may take ten seconds to say that it has started.
+                let output = run(call, SERVER, &args, call.remaining() * 3 / 5)?;
                 // Another export's start may have been faster.
                 if !output.succeeded() && list(call).is_err() {
                     return Err(Error::generic(format_args!(
@@ -159,7 +160,7 @@ impl Backend for Gnbd {
         if !call.change(format_args!("run {TOOL} {}", args.join(" "))) {
             return Ok(());
         }
-        let output = run(call, TOOL, &args, call.remaining() / 2)?;
+        let output = run(call, TOOL, &args, call.remaining() / 3)?;
         if output.succeeded() {
             return Ok(());
         }
@@ -188,7 +189,7 @@ impl Backend for Gnbd {
         }
         if rest.is_empty() {
             // The device is free. Another export may begin at this moment: then the server refuses.
-            let output = run(call, SERVER, &["-k"], call.remaining() / 2)?;
+            let output = run(call, SERVER, &["-k"], call.remaining() / 3)?;
             if !output.succeeded() {
                 call.log.warn(format_args!("{SERVER} stays: {}", output.complaint()));
             }

@@ -74,8 +74,7 @@ fn modules_are_loaded_by_start_and_every_fault_of_modprobe_is_told() {
             sandbox.tool("modprobe", behaviour);
         }
         let r0 = sandbox.host(Call::ocf(BINARY).param("name", "r0").param("device", "/dev/drbd0"));
-        let answer = r0.param("backend", "nvmet").timeout_ms(3000).run("start");
-        assert!(answer.elapsed.as_millis() < 3000, "{how}: {answer}");
+        let answer = r0.param("backend", "nvmet").timeout_ms(3000).run("start").within_ms(3000);
         let code = if how.starts_with("hanging") { GENERIC } else { INSTALLED };
         answer.answers(code);
         if how != "missing" {

@@ -201,6 +201,48 @@ fn exports_on_one_address_share_a_port_that_goes_with_the_last() {
     assert!(here.configfs.tree().left().is_empty());
 }
 
+/// Ports and hosts appear and go under the hands of others.
+#[test]
+fn exports_that_start_and_stop_at_the_same_moment_do_not_disturb_each_other() {
+    let Some(here) = scene() else { return };
+    let exports: Vec<testkit::Call> = (0..6)
+        .map(|number| {
+            let device = format!("dev/drbd{number}");
+            if number > 0 {
+                crate::scenes::node(&here.sandbox, &device, here.disk.device());
+            }
+            here.configfs.tree().devices.insert(format!("/{device}"), DeviceIs::Good);
+            here.r0("nvmet").param("name", format!("e{number}")).param("device", format!("/{device}"))
+        })
+        .collect();
+    for _ in 0..3 {
+        for action in ["start", "stop"] {
+            // Half of them start while the other half stops.
+            let agents: Vec<_> = exports
+                .iter()
+                .enumerate()
+                .map(|(at, export)| export.spawn(if at % 2 == 0 { action } else { other(action) }))
+                .collect();
+            for mut agent in agents {
+                assert_eq!(agent.wait().unwrap().code(), Some(SUCCESS), "{action}");
+            }
+            for (at, export) in exports.iter().enumerate() {
+                let running = (action == "start") == (at % 2 == 0);
+                export.monitor().answers(if running { SUCCESS } else { NOT_RUNNING });
+            }
+        }
+    }
+    for export in &exports {
+        export.run("stop").answers(SUCCESS);
+    }
+    let tree = here.configfs.tree();
+    assert!(tree.left().is_empty() && tree.harm.is_empty(), "{:?} {:?}", tree.left(), tree.harm);
+}
+
+fn other(action: &str) -> &'static str {
+    if action == "start" { "stop" } else { "start" }
+}
+
 #[test]
 fn a_port_and_a_host_that_somebody_set_up_are_used_and_stay() {
     let Some(here) = scene() else { return };

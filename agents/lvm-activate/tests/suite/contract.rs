@@ -32,3 +32,25 @@ fn the_agent_lvm_shows_its_own_parameters() {
     }
     assert_eq!(shown, std::fs::read_to_string(&file).unwrap_or_default());
 }
+
+/// Its monitors of a stopped resource have an interval: the agent that we replace answers 1 there, and fails.
+#[test]
+fn ocf_tester_passes() {
+    if !std::path::Path::new("/usr/sbin/ocf-tester").exists() {
+        return eprintln!("test skipped: ocf-tester is not installed");
+    }
+    for access in ["plain", "system_id"] {
+        let machine = crate::scenes::owned_by("node1");
+        let agent = machine.path("resource.d/holdfast/lvm-activate");
+        std::fs::create_dir_all(agent.parent().unwrap()).unwrap();
+        testkit::kernel::tool("cp", &[BINARY.as_ref(), agent.as_os_str()]);
+        let mut tester = std::process::Command::new("/usr/sbin/ocf-tester");
+        tester.args(["-n", "vg", "-o", "vgname=vg1", "-o", &format!("vg_access_mode={access}")]).arg(agent);
+        let output = tester.env("OCF_TEST_ROOT", machine.root()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.contains("passed all tests") && !said.contains("* rc="),
+            "{said}"
+        );
+    }
+}

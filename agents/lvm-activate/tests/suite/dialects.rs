@@ -86,6 +86,10 @@ fn by_hand_a_dry_run_says_what_it_would_do_and_does_nothing() {
     }
     assert_eq!((mapped(&machine), get(&machine, "system_id")), (before, "node2".into()));
     mode(&machine, "system_id").run("start").answers(SUCCESS);
+    let record = machine.path("run/holdfast/lvm-activate/vg1");
+    std::fs::remove_file(&record).unwrap();
+    agent.run_args(words).exits(0);
+    assert!(!record.exists(), "an active group is looked at only");
     let answer = agent.run_args(["--vgname", "vg1", "--dry-run", "stop"]).exits(0);
     assert!(answer.stdout.contains("vgchange -an"), "{answer}");
     assert_eq!(mapped(&machine).len(), 2);

@@ -23,13 +23,14 @@ fn break_command(machine: &Sandbox, word: &str, behaviour: &str) {
 }
 
 /// What one command may do, in the shell's words.
-const BEHAVIOURS: [(&str, &str); 7] = [
+const BEHAVIOURS: [(&str, &str); 8] = [
     ("failing", "echo '  it did not work' >&2; exit 5"),
     ("hanging", "exec sleep 600"),
     ("hanging and ignoring TERM", "trap '' TERM; exec sleep 600"),
     ("babbling", r"printf '\001\377\033[31mocf-exit-reason:\000\n\n%%s' | tee /dev/stderr; exit 0"),
     ("breaking off", "printf '{ \"report\": [ { \"vg\": ['; exit 0"),
     ("killed", "kill -SEGV $$; sleep 5"),
+    ("flooding", "head -c 20000000 /dev/zero | tr '\\0' x; exit 0"),
     ("silent", "exit 0"),
 ];
 

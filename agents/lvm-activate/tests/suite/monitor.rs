@@ -232,3 +232,44 @@ fn at_level_10_a_read_that_never_ends_is_left_behind_in_time() {
 fn nix_fifo(path: &std::path::Path) {
     testkit::kernel::tool("mkfifo", &[path.as_os_str()]);
 }
+
+/// What strace saw of a monitor; none, with a reason, where there is no strace.
+fn traced(machine: &Sandbox, level: u32, what: &str) -> Option<String> {
+    if !std::path::Path::new("/usr/bin/strace").exists() {
+        eprintln!("test skipped: no strace");
+        return None;
+    }
+    let mut strace = std::process::Command::new("/usr/bin/strace");
+    strace.args(["-f", "-qq", "-e", what, BINARY, "monitor"]).env("OCF_TEST_ROOT", machine.root());
+    for (name, value) in
+        [("OCF_ROOT", "/usr/lib/ocf"), ("OCF_RESKEY_vgname", "vg1"), ("OCF_RESKEY_vg_access_mode", "plain")]
+    {
+        strace.env(name, value);
+    }
+    let output = strace.env("OCF_CHECK_LEVEL", level.to_string()).output().unwrap();
+    let calls = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{calls}");
+    Some(calls)
+}
+
+#[test]
+fn a_monitor_of_what_is_active_is_one_process() {
+    let machine = vg(&["lv1", "lv2"]);
+    active(&machine);
+    let Some(calls) = traced(&machine, 0, "trace=process") else { return };
+    assert_eq!(calls.matches("execve(").count(), 1, "{calls}");
+    assert!(!calls.contains("clone") && !calls.contains("fork("), "{calls}");
+}
+
+#[test]
+fn what_the_cache_remembers_says_nothing_of_the_disk() {
+    let machine = vg(&["lv1", "lv2"]);
+    active(&machine);
+    let Some(calls) = traced(&machine, 10, "trace=openat") else { return };
+    for node in ["dev/dm-1", "dev/dm-2"] {
+        assert!(
+            calls.lines().any(|line| line.contains(node) && line.contains("O_DIRECT")),
+            "{node}: {calls}"
+        );
+    }
+}

@@ -244,17 +244,31 @@ fn depth_10_of_a_frozen_container_ends_in_time() {
     ct101(&machine).timeout_ms(3000).monitor().within(Duration::from_secs(1)).answers(SUCCESS);
 }
 
+/// Somebody has started it by hand, or unmounted below it.
 #[test]
-fn depth_10_warns_of_a_private_area_that_has_gone() {
+fn depth_10_warns_of_a_private_area_that_is_not_the_cluster_s() {
     let machine = running(openvz_node());
+    let deep = || ct101(&machine).level(10).meta("interval", "10000");
+    let (_, log) = logged(&machine, deep(), "monitor");
+    assert_eq!(log, "", "all is well");
+    let table = fs::read_to_string(machine.path("proc/self/mountinfo")).unwrap();
+    let without: String =
+        table.lines().filter(|line| !line.contains("/dev/drbd0")).map(|line| format!("{line}\n")).collect();
+    machine.file("proc/self/mountinfo", without);
+    let (answer, log) = logged(&machine, deep(), "monitor");
+    answer.answers(SUCCESS);
+    assert!(
+        log.contains("runs, but") && log.contains("/Data/db/vm is on no file system of its own"),
+        "{log}"
+    );
     fs::remove_dir_all(machine.path("Data/db/vm")).unwrap();
-    let (answer, log) = logged(&machine, ct101(&machine).level(10).meta("interval", "10000"), "monitor");
+    let (answer, log) = logged(&machine, deep(), "monitor");
     answer.answers(SUCCESS);
     assert!(log.contains("private area /Data/db/vm is not here"), "{log}");
 }
 
 const BEANCOUNTERS: &str = "Version: 2.5\n       uid  resource  held  maxheld  barrier  limit  failcnt\n\
-    \x20     101:  kmemsize  10  20  30  40  0\n            privvmpages  1  2  3  4  17\n\
+    \x20     101:  kmemsize  10  20  30  40  0\n            privvmpages  1  2  3  4  17\n            numfile  1  2  3  4  5\n\
     \x20     102:  kmemsize  10  20  30  40  9\n";
 
 #[test]
@@ -277,6 +291,7 @@ fn a_shortage_is_warned_of_once_with_the_counter_s_name() {
             machine.file("proc/user_beancounters", BEANCOUNTERS.replace("4  17", "4  18"));
             let (_, more) = logged(&machine, recurring(), "monitor");
             assert!(more.contains("18 times"), "{more}");
+            assert_eq!(more.matches("numfile").count(), 1, "only what is new: {more}");
         }
         assert!(machine.calls("vzctl").is_empty());
     }

@@ -43,7 +43,7 @@ fn what_does_not_shut_down_in_two_thirds_of_the_time_is_killed_and_that_is_said(
     let began = Instant::now();
     let (answer, log) = logged(&machine, ct101(&machine).timeout_ms(9000), "stop");
     answer.within_ms(9000).answers(SUCCESS);
-    assert!(began.elapsed() > Duration::from_secs(5), "it had its time: {:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_secs(4), "it had its time: {:?}", began.elapsed());
     assert_eq!(changes(&machine), [&["stop", "101"][..], &["stop", "101", "--fast"]]);
     assert!(log.contains("asked to shut down") && log.contains("processes are killed now"), "{log}");
     assert!(!is_running(&machine) && !is_mounted(&machine));
@@ -219,14 +219,24 @@ fn without_vzctl_a_stop_is_0_only_where_nothing_can_run() {
     fs::remove_file(machine.path("usr/sbin/vzctl")).unwrap();
     fs::remove_dir(machine.path("proc/vz")).unwrap();
     ct101(&machine).run("stop").answers(SUCCESS);
-    // A kernel that does not tell.
+    // A kernel of OpenVZ's that does not tell, and one with the control group of some container.
+    let machine = node();
+    fs::remove_file(machine.path("usr/sbin/vzctl")).unwrap();
+    ct101(&machine).timeout_ms(3000).run("stop").answers(INSTALLED).names("vzctl");
+    fs::remove_dir(machine.path("proc/vz")).unwrap();
+    machine.mounted("0:30", "/sys/fs/cgroup/memory", "cgroup", "cgroup");
+    machine.file("sys/fs/cgroup/memory/vz-102/cgroup.procs", "4711\n");
+    ct101(&machine).timeout_ms(3000).run("stop").answers(INSTALLED).names("vzctl");
+    fs::remove_dir_all(machine.path("sys/fs/cgroup/memory/vz-102")).unwrap();
+    ct101(&machine).run("stop").answers(SUCCESS);
+    // It is mounted.
     let machine = running(node());
     fs::remove_file(machine.path("usr/sbin/vzctl")).unwrap();
-    ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("vzctl");
+    ct101(&machine).timeout_ms(3000).run("stop").answers(INSTALLED).names("vzctl");
     // It runs.
     let machine = running(openvz_node());
     fs::remove_file(machine.path("usr/sbin/vzctl")).unwrap();
-    ct101(&machine).run("stop").answers(GENERIC).names("101 still runs").names("vzctl");
+    ct101(&machine).run("stop").answers(INSTALLED).names("101 still runs").names("vzctl");
     ct101(&machine).run("start").answers(SUCCESS);
     machine.file("proc/vz/veinfo", "         0     0   120\n");
     ct101(&machine).run("start").answers(INSTALLED).names("vzctl");
@@ -280,7 +290,7 @@ fn a_stop_that_is_terminated_does_not_kill_the_container() {
 #[test]
 fn an_orderly_stop_that_is_late_is_ended_without_its_handler() {
     let machine = listening();
-    ct101(&machine).timeout_ms(6000).run("stop").within_ms(6000).answers(GENERIC).names("101 still runs");
+    ct101(&machine).timeout_ms(9000).run("stop").within_ms(9000).answers(GENERIC).names("101 still runs");
     assert!(!machine.path("ct/killed").exists());
     assert_eq!(machine.calls("vzctl").last().unwrap(), &["stop", "101", "--fast"]);
 }

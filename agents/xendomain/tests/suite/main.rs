@@ -4,10 +4,11 @@
 //! |---|---|
 //! | xenstored | a thread that speaks xenstored's protocol over a tree of files |
 //! | scenes | the machines: xl, xm, ssh and DRBD that keep state in files |
-//! | captures | the parsers over every recorded answer of a real Xen |
 //! | verdicts | every cell of the table of states, for monitor, start and stop |
 //! | checks | what has to be true before a guest is created |
 //! | start, stop | disks, deadlines, shutdown and destroy |
+//! | migrate | three ends, local disks, two Primaries, stale copies |
+//! | memory | the share of the memory, and what the cluster is told |
 //! | names | which guest is meant, numbers as names, hostile parameters |
 //! | dialects | Heartbeat, init scripts, by hand |
 //! | faults | every tool and xenstored, missing, failing, hanging, babbling |
@@ -23,7 +24,11 @@
 
 mod checks;
 mod contract;
+mod dialects;
 mod faults;
+mod memory;
+mod migrate;
+mod names;
 mod scenes;
 mod start;
 mod stop;

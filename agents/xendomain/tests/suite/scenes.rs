@@ -71,7 +71,8 @@ create)
     esac
     id=$(next)
     add "$id" "$name" -b----
-    attach "$id" ;;
+    attach "$id"
+    [ -z "$(how daemon)" ] || { sleep 30 </dev/null >/dev/null 2>&1 & echo $! >"$root/daemon.pid"; } ;;
 destroy)
     here "$1" || refuse 1 "$1 is an invalid domain identifier (rc=-6)"
     case $(how destroy) in
@@ -118,7 +119,7 @@ true
 /// What ssh does: `peer` holds the other node's domains as it lists them, or else it fails as recorded.
 const SSH: &str = r#"
 root=$OCF_TEST_ROOT
-for word; do last2=$last1 last1=$word; done
+for word; do last3=$last2 last2=$last1 last1=$word; done
 case "$last2 $last1" in
 "xl list")
     [ -f "$root/peer" ] || { echo 'ssh: connect to host node2 port 22: No route to host' >&2; exit 255; }

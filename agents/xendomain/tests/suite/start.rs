@@ -131,7 +131,10 @@ fn the_half_guest_of_a_start_that_was_killed_is_destroyed_and_not_let_go() {
         on(&machine, "create", "half");
         let mut agent = web(&machine).spawn("start");
         let begin = std::time::Instant::now();
-        while domains(&machine).is_empty() && begin.elapsed() < Duration::from_secs(10) {
+        let seen = machine.path("store/local/domain/5/name");
+        while !(seen.exists() && machine.has_text("store/local/domain/5/name"))
+            && begin.elapsed() < Duration::from_secs(10)
+        {
             std::thread::sleep(Duration::from_millis(20));
         }
         agent.kill().unwrap();
@@ -201,4 +204,19 @@ fn what_libvirt_manages_is_left_to_it() {
     let machine = node();
     machine.file("etc/libvirt/libxl/web.xml", "<domain/>");
     web(&machine).run("start").answers(GENERIC).names("libvirt");
+}
+
+/// xl leaves a process behind that starts the guest again after a reboot.
+#[test]
+fn the_guest_s_own_process_of_xl_outlives_the_start() {
+    let machine = node();
+    on(&machine, "daemon", "yes");
+    web(&machine).run("start").answers(SUCCESS);
+    let pid = std::fs::read_to_string(machine.path("daemon.pid")).unwrap();
+    assert!(std::path::Path::new("/proc").join(pid.trim()).join("fd/0").exists(), "it was killed");
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid.trim().parse().unwrap()),
+        nix::sys::signal::SIGKILL,
+    )
+    .unwrap();
 }

@@ -142,8 +142,12 @@ fn a_suspended_guest_is_a_failure_outside_a_migration() {
     let machine = with("web", "---ss-");
     web(&machine).monitor().answers(GENERIC).names("suspended");
     web(&machine).run("start").answers(GENERIC).names("suspended");
-    machine.file("proc/77/cmdline", "xl\0migrate\x003\0node2\0");
-    monitor(&machine, SUCCESS);
+    for guest in ["3", "web"] {
+        machine.file("proc/77/cmdline", format!("xl\0migrate\0{guest}\0node2\0"));
+        monitor(&machine, SUCCESS);
+    }
+    machine.file("proc/77/cmdline", "xl\0migrate\0other\0node2\0");
+    web(&machine).monitor().answers(GENERIC);
     web(&machine).run("stop").answers(SUCCESS);
     assert_eq!(changes(&machine), [["destroy", "3"]]);
 }

@@ -10,3 +10,6 @@ pub mod list;
 pub mod migration;
 pub mod tables;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;
