@@ -27,6 +27,7 @@ pub mod mounts;
 pub mod page;
 pub mod params;
 pub mod process;
+pub mod record;
 pub mod state;
 mod sys;
 pub mod xml;

@@ -1,12 +1,8 @@
 //! What start began, written down below /run, which is empty after a boot like the list of domains: the guest's name for
 //! the time when its configuration cannot be read, and its number for the time when it has no name any more.
 
-use ocf::{Call, Context, Result};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-const DIRECTORY: &str = "/run/holdfast/xendomain";
+use ocf::{Call, Result, record};
+use std::path::PathBuf;
 
 /// A guest that was started here or has come here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +30,10 @@ impl Record {
     }
 }
 
+fn directory(call: &Call) -> PathBuf {
+    record::directory(call, "xendomain")
+}
+
 fn file(call: &Call, key: &str) -> PathBuf {
     let mut name = String::new();
     for byte in key.bytes() {
@@ -42,53 +42,30 @@ fn file(call: &Call, key: &str) -> PathBuf {
             _ => name.push_str(&format!("%{byte:02x}")),
         }
     }
-    call.host.path(Path::new(DIRECTORY)).join(name)
+    directory(call).join(name)
 }
 
 /// The record under `key`, if there is a whole one that only root can have written.
 pub fn read(call: &Call, key: &str) -> Option<Record> {
-    trusted(&file(call, key))
+    Record::parse(&record::read(&file(call, key))?)
 }
 
 /// The records of all guests of this node.
 pub fn all(call: &Call) -> Vec<Record> {
-    let entries = std::fs::read_dir(call.host.path(Path::new(DIRECTORY))).into_iter().flatten().flatten();
-    entries.filter_map(|entry| trusted(&entry.path())).collect()
+    let entries = std::fs::read_dir(directory(call)).into_iter().flatten().flatten();
+    // A draft is none yet; its name has a tilde, which is escaped in the others.
+    let whole = entries.filter(|entry| !entry.file_name().to_string_lossy().contains('~'));
+    whole.filter_map(|entry| Record::parse(&record::read(&entry.path())?)).collect()
 }
 
-fn trusted(path: &Path) -> Option<Record> {
-    let found = std::fs::symlink_metadata(path).ok()?;
-    let trusted =
-        found.is_file() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0;
-    if !trusted {
-        return None;
-    }
-    Record::parse(&std::fs::read_to_string(path).ok()?)
-}
-
-/// Writes it down: whole or not at all, wherever the agent is killed.
+/// Writes it down.
 pub fn write(call: &Call, key: &str, record: &Record) -> Result<()> {
-    let path = file(call, key);
-    let what = || format!("{} cannot be written", path.display());
-    let directory = call.host.path(Path::new(DIRECTORY)).into_owned();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).or_generic(what())?;
-    // The draft has no whole record's name: a dot is escaped in those.
-    let draft = path.with_extension(std::process::id().to_string());
-    let mut file = std::fs::File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
-        .open(&draft)
-        .or_generic(what())?;
-    file.write_all(record.render().as_bytes()).or_generic(what())?;
-    std::fs::rename(&draft, &path).or_generic(what())
+    record::write(&file(call, key), record.render().as_bytes())
 }
 
 /// Forgets it.
 pub fn remove(call: &Call, key: &str) {
-    let _ = std::fs::remove_file(file(call, key));
+    record::remove(&file(call, key));
 }
 
 #[cfg(test)]
