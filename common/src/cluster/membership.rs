@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// A daemon that accepts and never answers makes the tools wait for ever.
 const LIMIT: Duration = Duration::from_secs(10);
+/// More than any cluster's list. What is cut off could be the line that says a node lives.
+const LIST: usize = 1024 * 1024;
 
 /// What the cluster says of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +40,16 @@ pub fn of(call: &Call, name: &str) -> Result<Membership> {
 
 fn ask(call: &Call, tool: &str, args: &[&str]) -> Result<String> {
     let limit = LIMIT.min(call.remaining() / 3);
-    let mut command = call.tool(tool)?.within(limit);
+    let mut command = call.tool(tool)?.within(limit).keeping(LIST);
     for arg in args {
         command = command.arg(arg);
     }
     let output = command.run()?;
     if !output.succeeded() {
         return Err(Error::generic(format_args!("{tool}: {}", output.complaint())));
+    }
+    if output.stdout.len() >= LIST {
+        return Err(Error::generic(format_args!("{tool} does not stop talking")));
     }
     String::from_utf8(output.stdout)
         .map_err(|garbage| Error::generic(format_args!("{tool}: {}", printable(garbage.as_bytes()))))

@@ -52,6 +52,24 @@ fn without_pacemaker_corosync_is_asked() {
     }
 }
 
+/// A long map says of the node that it lives after much else.
+#[test]
+fn a_long_map_is_read_to_its_end_and_one_without_an_end_is_no_answer() {
+    for (lines, why) in [(2_000, "a member of the cluster"), (40_000, "cannot be asked")] {
+        let machine = owned_by("node2");
+        let noise: String =
+            (0..lines).map(|n| format!("runtime.config.some.long.key.{n} (u32) = 1\n")).collect();
+        let map = format!(
+            "nodelist.node.0.name (str) = node1\nnodelist.node.0.nodeid (u32) = 1\n\
+             nodelist.node.1.name (str) = node2\nnodelist.node.1.nodeid (u32) = 2\n\
+             runtime.members.1.status (str) = joined\n{noise}runtime.members.2.status (str) = joined\n"
+        );
+        machine.file("map", map).tool("corosync-cmapctl", Tool::Does("cat \"$OCF_TEST_ROOT/map\"".into()));
+        guarded(&machine).run("start").answers(GENERIC).names(why);
+        assert_eq!(get(&machine, "system_id"), "node2");
+    }
+}
+
 #[test]
 fn nobody_is_asked_without_the_parameter_or_without_a_takeover() {
     let machine = with_nodes("1 node1 member\n2 node2 member\n");
