@@ -83,10 +83,14 @@ pub fn examine(agent: &LvmActivate, target: &Target, mode: Mode, call: &Call) ->
         Config::read(call)?
     };
     match mode {
-        Mode::SystemId => group.owned = Some(group.system_id == own_system_id(&config, call)?),
+        Mode::SystemId => {
+            let own = own_system_id(&config, call)?;
+            group.owned = Some(group.system_id == own);
+            group.own_system_id = own;
+        }
         Mode::Tagging => {
             let tag = agent.tag()?;
-            configured_for_tags(&config, &target.group, tag)?;
+            configured_for_tags(&config, &target.group, tag, &group.tags)?;
             foreign_tags(&group, &target.group, tag, &agent.ignored_tags)?;
             group.owned = Some(group.tags.iter().any(|found| found == tag));
         }
@@ -195,13 +199,14 @@ fn not_foreign(group: &Group, target: &Target, config: &Config, call: &Call) -> 
 }
 
 /// Volumes must be inactive without the tag: then volume_list is there and lets none of them through.
-fn configured_for_tags(config: &Config, group: &str, tag: &str) -> Result<()> {
+fn configured_for_tags(config: &Config, group: &str, tag: &str, tags: &[String]) -> Result<()> {
     let Some(list) = config.get("activation/volume_list") else {
         return Err(Error::args("activation/volume_list is not set in lvm.conf: tagging needs it"));
     };
-    let with_tag = format!("@{tag}");
+    // Also by a tag that says nothing of an owner.
+    let has = |found: &str| found == "*" || found == tag || tags.iter().any(|own| own == found);
     let lets_through = |entry: &&String| {
-        matches!(entry.as_str(), "*" | "@*") || **entry == with_tag || entry.split('/').next() == Some(group)
+        *entry == "*" || entry.strip_prefix('@').is_some_and(has) || entry.split('/').next() == Some(group)
     };
     match list.iter().find(lets_through) {
         Some(entry) => Err(Error::args(format_args!(

@@ -59,6 +59,8 @@ pub struct Group {
     pub volumes: Vec<Logical>,
     /// Whether this node is the owner; what that means is the access mode's.
     pub owned: Option<bool>,
+    /// This node's system ID, in the access mode that needs it.
+    pub own_system_id: String,
     /// Device UUIDs and names of what start shall activate.
     pub wanted: Vec<(String, String)>,
 }
@@ -128,8 +130,8 @@ impl Group {
 
     /// Names of what start shall activate and what is not active.
     pub fn inactive(&self, active: &[Volume]) -> Vec<&str> {
-        let is_inactive = |uuid: &str| !active.iter().any(|found| found.uuid.starts_with(uuid));
-        let missing = self.wanted.iter().filter(|(uuid, _)| is_inactive(uuid));
+        let missing =
+            self.wanted.iter().filter(|(uuid, _)| !active.iter().any(|found| is_device_of(found, uuid)));
         missing.map(|(_, name)| name.as_str()).collect()
     }
 
@@ -142,6 +144,13 @@ impl Group {
     pub fn is_owned(&self) -> bool {
         self.owned != Some(false)
     }
+}
+
+/// Whether this is the device of the volume, and not a part that others use too: what lies below a snapshot's origin
+/// stays mapped without the origin. A pool has only a part.
+pub fn is_device_of(found: &Volume, uuid: &str) -> bool {
+    let rest = found.uuid.strip_prefix(uuid);
+    rest.is_some_and(|part| matches!(part, "" | "-pool" | "-tpool" | "-vpool"))
 }
 
 /// Reads the group. None: LVM does not see a group of that name.
@@ -236,6 +245,7 @@ impl Part {
             autoactivation: vg.vg_autoactivation.map(|word| !word.is_empty()),
             volumes,
             owned: None,
+            own_system_id: String::new(),
             wanted: Vec::new(),
         })
     }

@@ -211,7 +211,8 @@ impl LvmActivate {
         if call.probe || call.dialect != Dialect::Ocf || self.is_agent_lvm() {
             return Ok(State::Stopped);
         }
-        match group::read(&target.group, call)? {
+        // Also without LVM: the code for "not installed" would ban the node.
+        match group::read(&target.group, call).map_err(Error::generic)? {
             None => Err(Error::generic(format_args!(
                 "volume group {} has vanished: look for its disks (pvs, dmesg)",
                 target.group

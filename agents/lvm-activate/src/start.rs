@@ -119,18 +119,18 @@ fn take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -
     if agent.require_owner_dead {
         is_dead(owner, name, call)?;
     }
-    let own = Config::read(call)?.system_id(call)?.unwrap_or_default();
+    let own = &group.own_system_id;
     call.log.info(format_args!("taking volume group {name} over from system ID {owner}"));
     let config = format!("local/extra_system_ids=[\"{owner}\"]");
     let mut words = vec!["vgchange", "-y"];
     if agent.majority_pvs && knows_majority(call)? {
         words.push("--majoritypvs");
     }
-    words.extend(["--config", &config, "--systemid", &own, "--", name]);
+    words.extend(["--config", &config, "--systemid", own, "--", name]);
     lvm::must(&words, call).or_else(|error| {
         // A start of another volume of the group may have taken it at the same moment.
         match group::read(name, call) {
-            Ok(Some(now)) if now.system_id == own => Ok(()),
+            Ok(Some(now)) if now.system_id == *own => Ok(()),
             _ => Err(Error::generic(format_args!("{name} still belongs to {owner}: {error}"))),
         }
     })

@@ -33,7 +33,7 @@ pub fn stop(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
 fn deactivate(target: &Target, call: &Call) -> Result<()> {
     let mut pause = FIRST_PAUSE;
     let mut told = false;
-    let mut config = None;
+    let mut obstacle = Obstacle::None;
     loop {
         let began = Instant::now();
         let active = match target.active(call) {
@@ -45,7 +45,7 @@ fn deactivate(target: &Target, call: &Call) -> Result<()> {
                 Vec::new()
             }
         };
-        let complaint = match once(target, config.as_deref(), call) {
+        let complaint = match once(target, &obstacle, call) {
             Ok(None) => return Ok(()),
             Ok(Some(complaint)) => complaint,
             Err(error) => error.reason().to_string(),
@@ -57,7 +57,10 @@ fn deactivate(target: &Target, call: &Call) -> Result<()> {
         call.log.info(format_args!("deactivation of {}: {complaint}", target.words()));
         if !told {
             told = true;
-            config = in_the_way(target, &active, call);
+            obstacle = in_the_way(target, &active, call);
+        }
+        if obstacle == Obstacle::Vanished {
+            remove_devices(&active, call);
         }
         let last = began.elapsed();
         if call.remaining() < pause + last + last / 2 + Duration::from_millis(500) {
@@ -69,34 +72,42 @@ fn deactivate(target: &Target, call: &Call) -> Result<()> {
 }
 
 /// One try. What LVM complained about; none in a dry run.
-fn once(target: &Target, config: Option<&str>, call: &Call) -> Result<Option<String>> {
+fn once(target: &Target, obstacle: &Obstacle, call: &Call) -> Result<Option<String>> {
     let command = if target.volume.is_some() { "lvchange" } else { "vgchange" };
     let name = target.words();
     let mut words = vec![command, "-an"];
-    if let Some(config) = config {
+    if let Obstacle::Foreign(config) = obstacle {
         words.extend(["--config", config]);
     }
     words.extend(["--", &name]);
     Ok(lvm::change(&words, call)?.map(|output| lvm::complaint(&output)))
 }
 
-/// After the first failure: who holds it, for the log; what it takes to deactivate a group that has become another
-/// node's; and the devices of one that LVM does not see any more.
-fn in_the_way(target: &Target, active: &[Volume], call: &Call) -> Option<String> {
+/// What LVM has against it, besides users.
+#[derive(PartialEq, Eq)]
+enum Obstacle {
+    None,
+    /// The group has become another node's; the configuration that lets LVM deactivate it.
+    Foreign(String),
+    /// LVM does not see it any more.
+    Vanished,
+}
+
+/// After the first failure: who holds it, for the log, and what else is in the way.
+fn in_the_way(target: &Target, active: &[Volume], call: &Call) -> Obstacle {
     let found = holders_of(active, call);
     if !found.is_empty() {
         call.log.info(format_args!("{} is held by {}", target.words(), found.join(", ")));
     }
     match group::read(&target.group, call) {
         Ok(Some(group)) if group::is_system_id(&group.system_id) => {
-            Some(format!("local/extra_system_ids=[\"{}\"]", group.system_id))
+            Obstacle::Foreign(format!("local/extra_system_ids=[\"{}\"]", group.system_id))
         }
         Ok(None) => {
             call.log.warn(format_args!("{} has vanished: its devices are removed without LVM", target.group));
-            remove_devices(active, call);
-            None
+            Obstacle::Vanished
         }
-        _ => None,
+        _ => Obstacle::None,
     }
 }
 

@@ -117,6 +117,11 @@ fn tagging_without_a_list_or_with_one_that_lets_the_group_through_is_2() {
         refused(&machine, "tagging", ARGS, entry);
     }
     machine.file("etc/lvm/lvm.conf", "activation { volume_list = [ \"root\", \"vg11\", \"@other\" ] }\n");
+    // A tag that says nothing of an owner lets it through, too.
+    set(&machine, "tags", "other");
+    let ignoring = mode(&machine, "tagging").param("ignored_tags", "other");
+    ignoring.run("start").answers(ARGS).names("@other");
+    set(&machine, "tags", "");
     mode(&machine, "tagging").run("start").answers(SUCCESS);
 }
 
@@ -173,12 +178,12 @@ fn a_shallow_validate_all_looks_at_the_parameters_alone() {
 }
 
 #[test]
-fn lvm_that_is_not_installed_is_5_for_start_and_not_running_for_a_probe() {
+fn lvm_that_is_not_installed_is_5_for_start_1_for_monitor_and_not_running_for_a_probe() {
     let machine = vg(&["lv1"]);
     std::fs::remove_file(machine.path("usr/sbin/lvm")).unwrap();
     mode(&machine, "plain").run("start").answers(INSTALLED).names("lvm");
     mode(&machine, "plain").probe().answers(NOT_RUNNING);
-    mode(&machine, "plain").monitor().answers(INSTALLED);
+    mode(&machine, "plain").monitor().answers(GENERIC).names("lvm");
     mode(&machine, "plain").run("stop").answers(SUCCESS);
 }
 

@@ -91,6 +91,29 @@ fn volumes_with_the_flag_to_be_skipped_are_left_out_unless_asked_for() {
     assert_eq!(mapped(&machine), ["vg1-lv1", "vg1-snap"]);
 }
 
+/// A snapshot keeps what lies below its origin mapped when the origin itself is not.
+#[test]
+fn a_part_of_a_volume_is_not_the_volume() {
+    for lvname in ["", "lv1"] {
+        let machine = vg(&["lv1"]);
+        map(&machine, 9, "vg1-lv1-real", &format!("LVM-{}lv1uuid-real", crate::scenes::VG_UUID));
+        mode(&machine, "plain").param("lvname", lvname).run("start").answers(SUCCESS);
+        assert_eq!(mapped(&machine), ["vg1-lv1", "vg1-lv1-real"], "{lvname}");
+        unmap(&machine, 1);
+        set(&machine, "inert", "lv1");
+        mode(&machine, "plain").param("lvname", lvname).run("start").answers(GENERIC).names("lv1");
+    }
+}
+
+#[test]
+fn a_pool_that_is_named_is_active_with_what_is_in_it() {
+    let machine = vg(&["pool"]);
+    machine.file("lvm/lvs", "pool twi------- thin,pool\n");
+    map(&machine, 9, "vg1-pool-tpool", &format!("LVM-{}pooluuid-tpool", crate::scenes::VG_UUID));
+    mode(&machine, "plain").param("lvname", "pool").run("start").answers(SUCCESS);
+    assert_eq!(commands(&machine), ["fullreport"]);
+}
+
 #[test]
 fn pools_need_no_device_of_their_own() {
     let machine = vg(&["lv1"]);

@@ -168,6 +168,19 @@ fn devices_of_a_group_that_vanished_are_removed_without_lvm() {
 }
 
 #[test]
+fn devices_of_a_group_that_vanished_are_tried_again() {
+    let machine = vg(&["lv1"]);
+    started(&machine, "plain");
+    // What opens it goes after a while: one try makes four.
+    let remove = "times=$OCF_TEST_ROOT/times; echo >>\"$times\"\n\
+                  [ \"$(wc -l <\"$times\")\" -gt 5 ] && rm -r \"$OCF_TEST_ROOT/sys/block/dm-1\"";
+    machine.tool("dmsetup", Tool::Does(remove.into()));
+    set(&machine, "name", "other");
+    mode(&machine, "plain").run("stop").answers(SUCCESS);
+    assert!(mapped(&machine).is_empty());
+}
+
+#[test]
 fn a_group_that_vanished_in_use_fails_the_stop() {
     let machine = vg(&["lv1"]);
     started(&machine, "plain");
