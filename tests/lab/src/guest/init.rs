@@ -21,7 +21,7 @@ pub fn run() -> Result {
             .unwrap_or_default()
             .to_owned()
     };
-    attempt(Command::new("modprobe").arg("configfs"));
+    attempt(Command::new("/sbin/modprobe").arg("configfs"));
     mounts();
     nix::unistd::sethostname(argument("lab.name="))?;
     network(&argument("lab.address="))?;
@@ -32,7 +32,7 @@ pub fn run() -> Result {
         ("udevadm", &["trigger", "--type=subsystems", "--action=add"]),
         ("udevadm", &["trigger", "--type=devices", "--action=add"]),
         ("udevadm", &["settle", "--timeout=60"]),
-        ("rsyslogd", &[]),
+        ("/usr/sbin/rsyslogd", &[]),
     ] {
         attempt(Command::new(command).args(arguments));
     }

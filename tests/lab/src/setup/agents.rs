@@ -67,6 +67,8 @@ pub fn call(
         ("OCF_RA_VERSION_MAJOR", "1"),
         ("OCF_RA_VERSION_MINOR", "1"),
         ("OCF_RESOURCE_INSTANCE", "lab"),
+        // Of Pacemaker 2.1.5.
+        ("OCF_RESKEY_crm_feature_set", "3.16.1"),
         ("OCF_RESKEY_CRM_meta_timeout", limit.as_str()),
     ];
     env.extend(names.iter().map(String::as_str).zip(parameters.iter().map(|(_, value)| *value)));
