@@ -3,6 +3,7 @@
 use crate::XenDomain;
 use crate::name::Description;
 use crate::peers::{self, Answer, Witness};
+use crate::toolstack::Toolstack;
 use ocf::drbd::{self, target::Target, verdict::Verdict};
 use ocf::state::drbd::{Connection, Role};
 use ocf::state::mountinfo::Device;
@@ -219,15 +220,24 @@ pub fn witness(disks: &[GuestDisk], call: &Call) -> Witness {
 
 impl XenDomain {
     /// The guest may not run on any of the other nodes.
-    pub fn is_nowhere_else(&self, disks: &[GuestDisk], name: &str, call: &Call) -> Result<()> {
-        let hosts = peers::parse(&self.peers)?;
+    pub fn is_nowhere_else(
+        &self,
+        tool: Toolstack,
+        disks: &[GuestDisk],
+        name: &str,
+        call: &Call,
+    ) -> Result<()> {
+        // A cluster has one value for all nodes, so this node may be among them.
+        let own = call.host.read_line("/proc/sys/kernel/hostname").unwrap_or_default();
+        let mut hosts = peers::parse(&self.peers)?;
+        hosts.retain(|host| !peers::is_this_node(host, &own));
         if hosts.is_empty() {
             return Ok(());
         }
         let witness = witness(disks, call);
         for host in hosts {
             call.step(&format!("asking {host} for guest {name}"));
-            let answer = peers::ask(call, &host, name);
+            let answer = peers::ask(call, &host, name, tool.name());
             call.log.trace(format_args!("{host}: {answer:?}, DRBD: {witness:?}"));
             if let Answer::Unknown(why) = &answer {
                 call.log.warn(format_args!("{host} does not say whether guest {name} runs there: {why}"));

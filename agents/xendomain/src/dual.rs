@@ -54,6 +54,14 @@ impl Dual {
     /// Makes every DRBD disk Primary on the node at `address` too. On failure nothing stays allowed.
     pub fn open(mode: DualPrimary, disks: &[GuestDisk], address: &str, call: &Call) -> Result<Self> {
         let mut dual = Self { address: address.into(), resources: Vec::new() };
+        if let Err(error) = dual.open_all(mode, disks, call) {
+            dual.close_there(call);
+            return Err(error);
+        }
+        Ok(dual)
+    }
+
+    fn open_all(&mut self, mode: DualPrimary, disks: &[GuestDisk], call: &Call) -> Result<()> {
         for target in disks.iter().filter_map(|disk| disk.drbd.as_ref()) {
             let name = drbd::name_of(target, call)?;
             // It goes through a shell over there.
@@ -65,29 +73,30 @@ impl Dual {
             };
             match need(&drbd::observe(target, call)?) {
                 Need::Nothing => continue,
-                Need::Refuse(why) => {
-                    dual.close_there(call);
-                    return Err(refused(&why));
-                }
+                Need::Refuse(why) => return Err(refused(&why)),
                 Need::Promote if mode == DualPrimary::No => {
-                    dual.close_there(call);
                     return Err(refused("Secondary on the target, and drbd_dual_primary=no"));
                 }
                 Need::Promote => {}
             }
-            if dual.resources.contains(&name) {
+            if self.resources.contains(&name) {
                 continue;
             }
-            dual.resources.push(name.clone());
-            let done = allow(call, &name, true)
-                .and_then(|()| dual.there(call, &allowance(&name, true)))
-                .and_then(|()| dual.there(call, &["drbdadm", "primary", &name]));
-            if let Err(error) = done {
-                dual.close_there(call);
-                return Err(refused(error.reason()));
-            }
+            self.resources.push(name.clone());
+            allow(call, &name, true)
+                .and_then(|()| self.there(call, &allowance(&name, true)))
+                .and_then(|()| self.there(call, &["drbdadm", "primary", &name]))
+                .map_err(|error| refused(error.reason()))?;
         }
-        Ok(dual)
+        Ok(())
+    }
+
+    /// Nobody knows where the guest is: a person takes it back.
+    pub fn stays(&self, call: &Call) {
+        for name in &self.resources {
+            call.log
+                .error(format_args!("DRBD resource {name} keeps two Primaries until somebody has looked"));
+        }
     }
 
     /// The guest has gone: this node gives its role back, and then nobody may have two.

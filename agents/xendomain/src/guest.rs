@@ -1,5 +1,6 @@
 //! What of the guest is on this node: its domain, and the copies that a migration or a crash leaves under other names.
 
+use crate::disks;
 use crate::machine;
 use crate::record::Record;
 use crate::store::Store;
@@ -28,6 +29,22 @@ pub enum Guest {
     Incoming(u32),
     /// Nothing; and copies of crashes that xl has renamed.
     Absent(Vec<String>),
+}
+
+impl Guest {
+    /// The domains that it is.
+    pub fn ids(&self) -> Vec<u32> {
+        match self {
+            Self::Several(ids) => ids.clone(),
+            Self::Live(id)
+            | Self::Paused(id)
+            | Self::ShutDown(id, _)
+            | Self::Dying(id)
+            | Self::Away(id)
+            | Self::Incoming(id) => vec![*id],
+            Self::Absent(_) => Vec::new(),
+        }
+    }
 }
 
 /// What the name of a domain makes of it, for the guest `guest`.
@@ -76,6 +93,21 @@ pub fn look(name: &str, record: Option<&Record>, call: &Call) -> Result<Guest> {
     Err(Error::generic(format_args!(
         "whether {name} runs is unknown: xenstored and the domain list disagree"
     )))
+}
+
+/// A copy that a crash left under another name, that has ended, and that still holds disks of this node.
+pub fn kept(name: &str, call: &Call) -> Result<Option<u32>> {
+    let domains = Toolstack::find(call).and_then(|tool| tool.list(call)).map_err(unknown(name))?;
+    for domain in domains {
+        let is_copy = domain.name.is_some_and(|found| part(&found, name) == Some(Part::Preserved));
+        if is_copy
+            && matches!(domain.run, Run::ShutDown(_) | Run::Dying)
+            && !disks::left_of(call, domain.id)?.is_empty()
+        {
+            return Ok(Some(domain.id));
+        }
+    }
+    Ok(None)
 }
 
 /// None: a domain came or went while it was looked at.

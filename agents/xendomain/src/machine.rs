@@ -37,9 +37,19 @@ pub fn disks(call: &Call, id: u32) -> Vec<String> {
 /// Whether an xl or xm process is at work on `what` (`migrate`, `migrate-receive`), for this guest if one is given: by
 /// its number, as this agent names it, or by its name, as a person does.
 pub fn tool_is_at(call: &Call, what: &[&str], guest: Option<(&str, u32)>) -> bool {
-    processes(call).iter().any(|words| {
+    processes(call).iter().any(|(_, words)| {
         let about = |(name, id): (&str, u32)| words.iter().any(|word| word == name || word.parse() == Ok(id));
         words.iter().any(|word| what.contains(&word.as_str())) && guest.is_none_or(about)
+    })
+}
+
+/// Whether a process of xl takes a guest in. The one that watches over a guest after its arrival has the same words, but
+/// /dev/null for its input (xl's do_daemonize), and stays as long as the guest.
+pub fn somebody_receives(call: &Call) -> bool {
+    processes(call).iter().any(|(pid, words)| {
+        words.iter().any(|word| word == "migrate-receive")
+            && std::fs::read_link(call.host.path(Path::new(&format!("/proc/{pid}/fd/0"))))
+                .map_or(true, |input| input != Path::new("/dev/null"))
     })
 }
 
@@ -51,22 +61,22 @@ pub fn somebody_restarts(call: &Call, name: &str) -> bool {
         named.is_some_and(|found| found.trim_matches('"') != name)
     };
     // xend does it by itself.
-    call.host.tool("xl").is_none() || processes(call).iter().any(|words| !of_another(words))
+    call.host.tool("xl").is_none() || processes(call).iter().any(|(_, words)| !of_another(words))
 }
 
-/// The command lines of all processes of xl and xm.
-fn processes(call: &Call) -> Vec<Vec<String>> {
+/// The number and the command line of each process of xl and xm.
+fn processes(call: &Call) -> Vec<(String, Vec<String>)> {
     let entries = std::fs::read_dir(call.host.path(Path::new("/proc"))).into_iter().flatten().flatten();
     let pids = entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| name.bytes().all(|digit| digit.is_ascii_digit()));
-    let lines = pids.filter_map(|pid| call.host.read(format!("/proc/{pid}/cmdline")).ok());
+    let lines = pids.filter_map(|pid| Some((call.host.read(format!("/proc/{pid}/cmdline")).ok()?, pid)));
     lines
-        .map(|line| {
+        .map(|(line, pid)| {
             let words = line.split(|&byte| byte == 0).filter(|word| !word.is_empty());
-            words.map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>()
+            (pid, words.map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>())
         })
-        .filter(|words| {
+        .filter(|(_, words)| {
             let program = words.first().map_or("", |word| word.rsplit('/').next().unwrap_or_default());
             // xm is a Python script.
             program == "xl"

@@ -42,6 +42,7 @@ Differences from the agent Xen, and why:
   succeeds once nothing holds the guest's disks any more.
 - Copies that a migration left under the names NAME--incoming, NAME--migratedaway and migrating-NAME are cleaned up by
   stop; a stale NAME--incoming also by start and by both actions of a migration.
+- A copy that a crash left under the name NAME-TIME is destroyed by stop if it holds disks, and is left alone otherwise.
 - Migrations look at both nodes afterwards, over ssh. migrate_to fails with 1 if the guest stays and with 6 if nobody
   knows which copy runs: after that a cluster stops both and starts none until somebody has looked.
 - A guest with a disk that is on this node alone is not moved (shared_disks).
@@ -105,7 +106,7 @@ in the directories of the system's tools. If one fails, so does monitor.",
     Parameter::string("peers").default("").doc(
         "Other nodes that must not run the guest",
         "Names or addresses, separated by blanks. Before a start each of them is asked with ssh, as root and with keys
-only, for its domains.",
+only, for its domains. This node's own name may be among them and is left out.",
     ),
     Parameter::string("peer_unknown").default("refuse").accepts(is_refusal, "refuse or allow").doc(
         "What start does if a peer does not answer",

@@ -8,7 +8,7 @@ use crate::name::Description;
 use crate::peers::{self, Answer};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
-use crate::{XenDomain, disks, memory, shared, stop};
+use crate::{XenDomain, disks, machine, memory, shared, stop};
 use ocf::cluster::attributes;
 use ocf::state::xen::disk::Source;
 use ocf::state::xen::list::Reason;
@@ -71,6 +71,10 @@ pub fn migrate_to(agent: &XenDomain, call: &Call) -> Result<()> {
             )));
         }
     };
+    // By hand, or an earlier one: its copy over there would look stale.
+    if machine::tool_is_at(call, &["migrate", "save"], Some((&name, id))) {
+        return Err(Error::generic(format_args!("guest {name} is being migrated or saved already")));
+    }
     let address = agent.address_of(&node, call)?;
     let tool = Toolstack::find(call)?;
     let disks = disks_of(agent, &name, id, call)?;
@@ -103,9 +107,13 @@ pub fn migrate_to(agent: &XenDomain, call: &Call) -> Result<()> {
             )))
         }
         // The one code after which the cluster does not start it again by itself.
-        Outcome::CheckBothEnds => Err(Error::configured(format_args!(
-            "CHECK BOTH ENDS: guest {name} may run here or on {node}; stop it on one, then clean up the resource: {why}"
-        ))),
+        Outcome::CheckBothEnds => {
+            // Whichever end gave its role back might be the one that writes.
+            dual.stays(call);
+            Err(Error::configured(format_args!(
+                "CHECK BOTH ENDS: guest {name} may run here or on {node}; stop it on one, then clean up the resource: {why}"
+            )))
+        }
     }
 }
 
@@ -143,7 +151,7 @@ fn can_all_move(agent: &XenDomain, name: &str, disks: &[GuestDisk], call: &Call)
 
 /// The other node must not have the guest, nor a copy that an earlier migration left there.
 fn target_is_free(name: &str, address: &str, tool: Toolstack, call: &Call) -> Result<()> {
-    match peers::ask_with(call, address, name, tool.name()) {
+    match peers::ask(call, address, name, tool.name()) {
         Answer::Absent => Ok(()),
         Answer::Running(found, id) => Err(Error::generic(format_args!(
             "guest {name} cannot move: {address} has it already ({found}, domain {id})"
@@ -210,7 +218,7 @@ fn settle(
     let until = call.within(SETTLED_WITHIN.min(call.remaining() / 3));
     loop {
         let here = guest::look(name, record, call);
-        let there = peers::ask_with(call, address, name, tool.name());
+        let there = peers::ask(call, address, name, tool.name());
         let outcome = outcome(name, claim, here.as_ref().ok(), &there);
         call.log.trace(format_args!("after {claim:?}: here {here:?}, there {there:?}: {outcome:?}"));
         if outcome != Outcome::CheckBothEnds || Instant::now() + PAUSE >= until {
@@ -235,6 +243,9 @@ pub fn migrate_from(agent: &XenDomain, call: &Call) -> Result<()> {
             Guest::Live(id) => {
                 disks::wait_connected(call, &name, id, wanted, call.within(call.remaining() * 3 / 4))
                     .map_err(|error| Error::generic(format_args!("guest {name} came, but {error}")))?;
+                if !call.change(format_args!("write down that guest {name} is domain {id}")) {
+                    return Ok(());
+                }
                 record::write(
                     call,
                     &key,
@@ -244,8 +255,10 @@ pub fn migrate_from(agent: &XenDomain, call: &Call) -> Result<()> {
                 return Ok(());
             }
             _ if Instant::now() + PAUSE < until => sleep(PAUSE),
-            Guest::Incoming(id) if !is_receiving(&guest, call) => {
-                stop::destroy(&name, id, call)?;
+            Guest::Incoming(id) if !is_receiving(&name, &guest, call) => {
+                if call.change(format_args!("destroy what is left of guest {name} (domain {id})")) {
+                    stop::destroy(&name, id, call)?;
+                }
                 return Err(Error::generic(format_args!(
                     "guest {name} never arrived: what its migration left here is destroyed"
                 )));

@@ -31,7 +31,7 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
     match call.action.as_str() {
         "start" => {
             let guest = guest::look(&name, record.as_ref(), call)?;
-            now.receiving = is_receiving(&guest, call);
+            now.receiving = is_receiving(&name, &guest, call);
             match verdict::start(&name, &guest, &now) {
                 Start::Runs => return Ok(State::Running),
                 Start::Refuse(why) => return Err(Error::generic(why)),
@@ -42,7 +42,7 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
         }
         "stop" => {
             let guest = guest::look(&name, record.as_ref(), call)?;
-            let done = verdict::stop(&guest) == Stop::Done;
+            let done = stop::next(&name, &guest, call)? == Stop::Done;
             return Ok(if done { State::Stopped } else { State::Running });
         }
         _ => {}
@@ -60,13 +60,21 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
             now.moving = machine::tool_is_at(call, &["migrate", "save"], Some((&name, id)));
         }
         let state = match verdict::monitor(&name, &guest, &now) {
-            Answer::Running => State::Running,
+            Answer::Running => {
+                call.because(format_args!("xl has guest {name} as domain {:?}", guest.ids()));
+                State::Running
+            }
             Answer::RunningBut(why) => {
+                call.because(&why);
                 call.log.warn(why);
                 State::Running
             }
-            Answer::Stopped => State::Stopped,
+            Answer::Stopped => {
+                call.because(format_args!("no domain on this node is called {name}"));
+                State::Stopped
+            }
             Answer::StoppedBut(why) => {
+                call.because(&why);
                 call.log.warn(why);
                 State::Stopped
             }
@@ -87,6 +95,9 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
                     return Ok(State::Stopped);
                 }
                 stop::destroy(&name, id, call)?;
+                call.because(format_args!(
+                    "guest {name} had switched itself off, and what was left is destroyed"
+                ));
                 State::Stopped
             }
             Answer::Again => {
@@ -102,8 +113,12 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
 }
 
 /// Whether a migration to this node brings the guest.
-pub fn is_receiving(guest: &Guest, call: &Call) -> bool {
-    matches!(guest, Guest::Incoming(_)) && machine::tool_is_at(call, &["migrate-receive"], None)
+///
+/// Only the process that receives it can give the copy its name and let it go. It may do both between the look at the
+/// domains and the one at the processes, and what runs then is no stale copy: so the domains are looked at again.
+pub fn is_receiving(name: &str, guest: &Guest, call: &Call) -> bool {
+    matches!(guest, Guest::Incoming(_))
+        && (machine::somebody_receives(call) || guest::look(name, None, call).ok().as_ref() != Some(guest))
 }
 
 /// Until a domain comes or goes, as xenstored tells, or for a moment.

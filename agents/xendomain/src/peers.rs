@@ -83,13 +83,18 @@ pub fn ssh(call: &Call, host: &str, limit: Duration, words: &[&str]) -> Result<O
     tool.within(limit).run()
 }
 
-/// Asks one node for the guest.
-pub fn ask(call: &Call, host: &str, name: &str) -> Answer {
-    ask_with(call, host, name, "xl")
+/// Whether the word names the node that is called `own`. One of the two may be without the domain.
+pub fn is_this_node(host: &str, own: &str) -> bool {
+    let host = host.rsplit('@').next().unwrap_or_default();
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let short = !host.contains('.') || !own.contains('.');
+    !own.is_empty()
+        && host != "localhost"
+        && (host.eq_ignore_ascii_case(own) || (short && first(host) == first(own)))
 }
 
-/// The same with the tool that manages guests over there.
-pub fn ask_with(call: &Call, host: &str, name: &str, tool: &'static str) -> Answer {
+/// Asks one node for the guest, with the tool that manages guests here and there.
+pub fn ask(call: &Call, host: &str, name: &str, tool: &'static str) -> Answer {
     let limit = PATIENCE.min(call.remaining() / 4);
     match ssh(call, host, limit, &[tool, "list"]) {
         Ok(output) => read(&output, name),
@@ -166,6 +171,22 @@ mod tests {
         assert_eq!(parse(&Text::from("a, b\tc")).unwrap(), ["a", "b", "c"]);
         assert!(parse(&Text::from("a -oProxyCommand=x")).is_err());
         assert!(parse(&Text::from("")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_node_knows_itself_by_its_whole_name_or_the_first_part() {
+        for (host, own, is) in [
+            ("node1", "node1", true),
+            ("root@node1", "node1", true),
+            ("Node1", "node1.example.org", true),
+            ("node1.example.org", "node1", true),
+            ("node1.example.org", "node1.example.com", false),
+            ("node2", "node1", false),
+            ("node1", "", false),
+            ("10.0.0.2", "node1", false),
+        ] {
+            assert_eq!(is_this_node(host, own), is, "{host} {own}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn start(agent: &XenDomain, call: &Call) -> Result<()> {
         let guest = guest::look(&name, record.as_ref(), call)?;
         let mut now = agent.circumstances();
         now.waited = began.elapsed();
-        now.receiving = is_receiving(&guest, call);
+        now.receiving = is_receiving(&name, &guest, call);
         match verdict::start(&name, &guest, &now) {
             Start::Runs => return Ok(()),
             Start::Create => break,
@@ -68,7 +68,7 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
     checks::is_not_libvirts(name, call)?;
     let disks = checks::disks(&config, call)?;
     checks::disks_are_ready(&disks, name, call)?;
-    agent.is_nowhere_else(&disks, name, call)?;
+    agent.is_nowhere_else(tool, &disks, name, call)?;
     let wanted = checks::attached(&disks);
     if !call.change(format_args!("run {} create {}", tool.name(), path.display())) {
         return Ok(());

@@ -2,9 +2,10 @@
 
 use crate::guest::{self, Guest};
 use crate::monitor::{PAUSE, unpause};
+use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Stop};
-use crate::{XenDomain, disks, memory, record};
+use crate::{XenDomain, disks, memory};
 use ocf::{Call, Error, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,25 +27,48 @@ impl XenDomain {
     }
 }
 
+/// What is to be done about what is there. A copy that a crash left under another name is only in the way while it
+/// holds disks: then nothing can be taken away below it.
+pub fn next(name: &str, guest: &Guest, call: &Call) -> Result<Stop> {
+    match guest {
+        Guest::Absent(copies) if !copies.is_empty() => {
+            Ok(guest::kept(name, call)?.map_or(Stop::Done, Stop::Dump))
+        }
+        _ => Ok(verdict::stop(guest)),
+    }
+}
+
 /// Stops the guest. Called when it is not known to be stopped.
 pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
     let name = agent.domain(call)?;
     let key = agent.key(call);
-    let record = record::read(call, &key);
+    let mut record = record::read(call, &key);
     let unfinished = record.as_ref().is_some_and(|record| record.id == 0);
     let budget = agent.shutdown_budget(call.remaining());
     let mut asked = false;
     let mut unpaused = unfinished || budget.is_zero();
     let mut last = String::new();
+    let mut seen = Vec::new();
     loop {
-        let step = match guest::look(&name, record.as_ref(), call) {
-            Ok(guest) => {
+        let looked = guest::look(&name, record.as_ref(), call)
+            .and_then(|guest| Ok((next(&name, &guest, call)?, guest)));
+        let step = match looked {
+            Ok((step, guest)) => {
+                seen.extend(guest.ids());
                 if let Guest::Dying(id) = guest {
                     let left = disks::left_of(call, id).unwrap_or_default().join(", ");
                     last = format!("what is left of it (domain {id}) is dying {left}");
                 }
-                verdict::stop(&guest)
+                if let Guest::Live(id) = guest
+                    && !unfinished
+                    && !call.dry_run
+                    && record.as_ref().is_none_or(|record| record.id != id)
+                {
+                    record = Some(note(agent, &name, &key, id, call));
+                }
+                step
             }
+            Err(error) if call.dry_run => return Err(error),
             Err(error) => {
                 last = error.reason().to_string();
                 Stop::Again
@@ -54,6 +78,9 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
             call.change(format_args!("stop guest {name}: {step:?}"));
             return Ok(());
         }
+        let held = if step == Stop::Done { held_by(&seen, call) } else { None };
+        let step = if held.is_some() { Stop::Again } else { step };
+        last = held.unwrap_or(last);
         let done = match &step {
             Stop::Done => {
                 record::remove(call, &key);
@@ -91,6 +118,24 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
             return Err(Error::generic(format_args!("guest {name} is not stopped: {}", last.trim_end())));
         }
     }
+}
+
+/// Writes down which domain it is now: a reboot gives it another number, and its disks outlive its name.
+fn note(agent: &XenDomain, name: &str, key: &str, id: u32, call: &Call) -> Record {
+    let found = Record { name: name.into(), id, memory_managed: agent.allow_mem_management };
+    if let Err(error) = record::write(call, key, &found) {
+        call.log.warn(error);
+    }
+    found
+}
+
+/// What still holds the disks of the domains that were there when stop began. None: nothing.
+fn held_by(seen: &[u32], call: &Call) -> Option<String> {
+    seen.iter().find_map(|id| match disks::left_of(call, *id) {
+        Ok(left) if left.is_empty() => None,
+        Ok(left) => Some(format!("{} is still held", left.join(", "))),
+        Err(error) => Some(error.reason().to_string()),
+    })
 }
 
 /// Asks the guest to shut down and waits for it.

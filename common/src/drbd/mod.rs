@@ -268,6 +268,10 @@ fn lines(call: &Call, words: &[&str]) -> Result<Vec<String>> {
     let output = tool.within(call.remaining() / 2).run()?;
     if output.succeeded() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // It ends its last line too.
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err(Error::generic(format_args!("drbdadm {} broke off", words.join(" "))));
+        }
         return Ok(text.split_ascii_whitespace().map(str::to_string).collect());
     }
     let error = format!("drbdadm {}: {}", words.join(" "), output.complaint());

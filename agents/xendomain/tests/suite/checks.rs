@@ -4,7 +4,7 @@ use testkit::Sandbox;
 use testkit::call::{GENERIC, SUCCESS};
 
 use crate::scenes::{
-    ALONE, PRIMARY, SECONDARY, block, changes, config, drbd, no_peer, node, on_drbd, peer, web,
+    ALONE, PRIMARY, SECONDARY, block, changes, config, drbd, no_peer, node, on_drbd, only_xm, peer, web,
 };
 
 #[track_caller]
@@ -172,4 +172,24 @@ fn a_disk_beside_drbd_has_no_witness() {
     no_peer(&machine);
     config(&machine, "phy:/dev/drbd0,xvda,w\", \"phy:/dev/vg0/web,xvdb,w");
     web(&machine).param("peers", "node2").run("start").answers(GENERIC).names("unknown");
+}
+
+/// A cluster has one list for all its nodes.
+#[test]
+fn this_node_is_not_asked() {
+    let machine = node();
+    peer(&machine, &[]);
+    machine.file("proc/sys/kernel/hostname", "node1\n");
+    web(&machine).param("peers", "node1 node2").run("start").answers(SUCCESS);
+    let asked = machine.calls("ssh");
+    assert!(asked.len() == 1 && asked[0].contains(&"node2".to_owned()), "{asked:?}");
+}
+
+#[test]
+fn a_peer_of_a_node_with_xm_is_asked_with_xm() {
+    let machine = node();
+    only_xm(&machine);
+    peer(&machine, &[(3, "web")]);
+    web(&machine).param("peers", "node2").run("start").answers(GENERIC).names("runs on node2");
+    assert!(machine.calls("ssh")[0].ends_with(&["xm".to_owned(), "list".to_owned()]));
 }

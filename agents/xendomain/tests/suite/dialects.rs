@@ -85,6 +85,22 @@ fn a_dry_run_changes_nothing() {
     by_hand("start");
     assert!(changes(&machine).is_empty());
     assert!(!machine.path("run/holdfast").exists());
+    on(&machine, "list", "dead");
+    machine.host(Call::bare(BINARY)).run_args(["--name", "web", "--dry-run", "stop"]).exits(1);
+}
+
+#[test]
+fn people_are_told_why() {
+    for (state, why) in [
+        ("", "no domain on this node is called web"),
+        ("-b----", "guest web as domain [3]"),
+        ("--p---", "guest web is paused"),
+        ("---sc-", "crashed"),
+    ] {
+        let machine = if state.is_empty() { node() } else { with("web", state) };
+        let answer = machine.host(Call::bare(BINARY)).run_args(["--name", "web", "--verbose", "status"]);
+        assert!(answer.stderr.contains(why), "{state}: {answer}");
+    }
 }
 
 #[test]

@@ -3,11 +3,11 @@
 use testkit::call::{GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
 use testkit::{Sandbox, Tool};
 
-use crate::scenes::{bare, block, changes, config, domains, node, peer, put, web};
+use crate::scenes::{bare, block, changes, config, domains, node, only_xm, peer, put, web};
 use crate::xenstored::{Manner, serve};
 
 /// What the cluster allows the action here.
-const TIMEOUT_MS: u64 = 4000;
+const TIMEOUT_MS: u64 = 6000;
 
 pub(crate) fn break_tool(machine: &Sandbox, tool: &str, behaviour: Option<Tool>) {
     match behaviour {
@@ -69,6 +69,33 @@ fn faults_of_xl_in_stop() {
     }
 }
 
+/// The old tool is no better.
+#[test]
+fn faults_of_xm_are_those_of_xl() {
+    for (how, behaviour) in Tool::misbehaviours(1) {
+        // Without either tool it is the same as without xl.
+        if behaviour.is_none() {
+            continue;
+        }
+        for socket in [true, false] {
+            let machine = if socket { node() } else { bare() };
+            only_xm(&machine);
+            put(&machine, 3, "web", "-b----");
+            break_tool(&machine, "xm", behaviour.clone());
+            let call = web(&machine).timeout_ms(TIMEOUT_MS);
+            for answer in [call.monitor(), call.probe(), call.run("stop")] {
+                assert_eq!(answer.code, Some(GENERIC), "{how}: {answer}");
+                answer.answers(GENERIC).names("unknown").within_ms(TIMEOUT_MS);
+            }
+        }
+        let machine = node();
+        only_xm(&machine);
+        break_tool(&machine, "xm", behaviour);
+        web(&machine).timeout_ms(TIMEOUT_MS).run("start").answers(GENERIC).within_ms(TIMEOUT_MS);
+        assert!(domains(&machine).is_empty(), "{how}");
+    }
+}
+
 #[test]
 fn faults_of_ssh_are_an_unknown_peer() {
     for (how, behaviour) in Tool::misbehaviours(255) {
@@ -96,9 +123,9 @@ fn faults_of_drbdadm_with_a_disk_that_may_be_below_drbd() {
         machine.tool("drbdadm", Tool::Succeeds);
         break_tool(&machine, "drbdadm", behaviour);
         let answer = web(&machine).timeout_ms(TIMEOUT_MS).run("start").within_ms(TIMEOUT_MS);
-        // No words are an empty configuration, and words without a path are one without this disk: whether the disk is
-        // claimed by something is looked at besides, on a real machine.
-        let said_nothing = ["breaking off", "leaving a daemon that holds its pipes"].contains(&how);
+        // No words are an empty configuration: whether the disk is claimed by something is looked at besides, on a
+        // real machine.
+        let said_nothing = how == "leaving a daemon that holds its pipes";
         assert_eq!(answer.code, Some(if said_nothing { SUCCESS } else { GENERIC }), "{how}: {answer}");
     }
 }

@@ -367,3 +367,55 @@ fn a_guest_that_never_comes_is_a_failure_and_its_stale_copy_is_destroyed() {
     assert!(domains(&machine).is_empty());
     assert!(HEADER.contains("Domain-0"));
 }
+
+/// The second disk cannot move: the first may not keep two Primaries.
+#[test]
+fn what_was_allowed_is_taken_back_whatever_another_disk_says() {
+    for second in ["drbd7", "drbd1"] {
+        let machine = pair(PRIMARY);
+        let text = std::fs::read_to_string(machine.path("proc/drbd")).unwrap();
+        let more = " 1: cs:Connected ro:Secondary/Secondary ds:UpToDate/UpToDate C r-----\n    ns:0 nr:0\n";
+        machine.file("proc/drbd", format!("{text}{more}"));
+        std::os::unix::fs::symlink("../../drbd1", machine.path("dev/drbd/by-res/r1")).unwrap();
+        config(&machine, &format!("phy:/dev/drbd0,xvda,w\", \"phy:/dev/{second},xvdb,w"));
+        to(&machine).run("migrate_to").answers(GENERIC);
+        assert!(changes(&machine).is_empty());
+        assert_eq!(here(&machine), [ALLOW, FORBID], "{second}");
+        assert_eq!(there(&machine)[2..], ["drbdadm secondary r0".to_owned(), format!("drbdadm {FORBID}")]);
+    }
+}
+
+/// Its copy over there would look stale.
+#[test]
+fn a_migration_that_somebody_else_began_is_left_alone() {
+    for who in ["3", "web"] {
+        let machine = pair(BOTH);
+        peer(&machine, &[(4, "web--incoming")]);
+        machine.file("proc/77/cmdline", format!("xl\0migrate\0{who}\0node2\0"));
+        to(&machine).run("migrate_to").answers(GENERIC).names("already");
+        assert!(there(&machine).is_empty() && changes(&machine).is_empty());
+    }
+}
+
+#[test]
+fn a_dry_run_of_a_migration_changes_nothing_on_either_node() {
+    let machine = pair(PRIMARY);
+    peer(&machine, &[(4, "web--incoming")]);
+    let by_hand = |machine: &Sandbox, action: &str| {
+        let call = machine
+            .host(Call::bare(crate::scenes::BINARY))
+            .env("OCF_RESKEY_CRM_meta_migrate_target", "node2");
+        call.run_args(["--name", "web", "--dry-run", "--timeout", "6", action])
+    };
+    let answer = by_hand(&machine, "migrate_to").exits(SUCCESS);
+    assert!(answer.stdout.contains("would destroy domain 4 on node2"), "{answer}");
+    assert!(answer.stdout.contains("would run xl migrate 3 node2"), "{answer}");
+    assert!(there(&machine).is_empty() && here(&machine).is_empty());
+    let machine = with("web--incoming", "--p---");
+    by_hand(&machine, "migrate_from").exits(GENERIC);
+    assert!(changes(&machine).is_empty());
+    let machine = with("web", "-b----");
+    attach(&machine, "4");
+    by_hand(&machine, "migrate_from").exits(SUCCESS);
+    assert!(!machine.path("run/holdfast").exists());
+}

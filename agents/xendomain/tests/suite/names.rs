@@ -1,9 +1,9 @@
 //! Which guest is meant: names, numbers as names, configurations, hostile parameters.
 
 use testkit::call::{ARGS, CONFIGURED, GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
-use testkit::{Call, Sandbox, Tool};
+use testkit::{Call, Sandbox};
 
-use crate::scenes::{BINARY, bare, changes, domains, node, put, web};
+use crate::scenes::{BINARY, bare, changes, domains, node, only_xm, put, web};
 
 fn call(machine: &Sandbox) -> Call {
     machine.host(Call::ocf(BINARY))
@@ -112,10 +112,7 @@ fn the_configuration_is_found_in_each_of_its_places() {
 #[test]
 fn xm_is_used_where_xl_is_absent_and_reads_python() {
     let machine = node();
-    let xl = std::fs::read_to_string(machine.path("usr/sbin/xl")).unwrap();
-    let body = xl.lines().skip(5).collect::<Vec<_>>().join("\n");
-    machine.tool("xm", Tool::Does(body));
-    std::fs::remove_file(machine.path("usr/sbin/xl")).unwrap();
+    only_xm(&machine);
     let python =
         "import os\nkernel = '/boot/' + os.uname()[2]\nname = 'web'\ndisk = [ 'phy:/dev/vg0/web,sda1,w' ]\n";
     machine.file("etc/xen/web.cfg", python);

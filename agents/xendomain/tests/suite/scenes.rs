@@ -92,6 +92,7 @@ shutdown | trigger)
     ignore) ;;
     preserve) turn "$1" ---s-- ;;
     restart) name=$(sed -n "s/^$1 \([^ ]*\) .*/\1/p" "$list"); drop "$1"; add "$(next)" "$name" -b---- ;;
+    leaves-disk) rm -rf "$store/$1"; sed -i "/^$1 /d" "$list" ;;
     slow) (sleep 1.5; drop "$1") >/dev/null 2>&1 & ;;
     *) drop "$1" ;;
     esac
@@ -121,7 +122,7 @@ const SSH: &str = r#"
 root=$OCF_TEST_ROOT
 for word; do last3=$last2 last2=$last1 last1=$word; done
 case "$last2 $last1" in
-"xl list")
+"xl list" | "xm list")
     [ -f "$root/peer" ] || { echo 'ssh: connect to host node2 port 22: No route to host' >&2; exit 255; }
     cat "$root/peer" ;;
 *) [ -f "$root/on/ssh.sh" ] && . "$root/on/ssh.sh" ;;
@@ -157,6 +158,13 @@ pub(crate) fn bare() -> Sandbox {
 pub(crate) fn config(machine: &Sandbox, disk: &str) {
     let text = format!("name = \"web\"\nmemory = 256\nvcpus = 1\ndisk = [ \"{disk}\" ]\n");
     machine.file("etc/xen/web.cfg", text);
+}
+
+/// xm takes the place of xl.
+pub(crate) fn only_xm(machine: &Sandbox) {
+    let xl = fs::read_to_string(machine.path("usr/sbin/xl")).unwrap();
+    machine.tool("xm", Tool::Does(xl.lines().skip(5).collect::<Vec<_>>().join("\n")));
+    fs::remove_file(machine.path("usr/sbin/xl")).unwrap();
 }
 
 /// Puts a domain there, in this state.

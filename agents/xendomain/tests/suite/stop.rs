@@ -156,3 +156,54 @@ fn stop_needs_no_configuration_for_a_guest_that_it_started() {
     assert!(domains(&machine).is_empty());
     call.monitor().answers(NOT_RUNNING);
 }
+
+/// Started by hand, or with another number since a reboot: its disks outlive its name all the same.
+#[test]
+fn the_disk_of_a_guest_with_another_number_than_the_started_one_is_waited_for_too() {
+    for record in ["", "name=web\nid=2\nmemory_managed=false\n"] {
+        let machine = with("web", RUNS);
+        let back_end = "sys/bus/xen-backend/devices/vbd-3-51712";
+        machine.folder(back_end);
+        if !record.is_empty() {
+            machine.file("run/holdfast/xendomain/data", record);
+        }
+        on(&machine, "shutdown", "leaves-disk");
+        let call = web(&machine).timeout_ms(6000);
+        call.run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(6000);
+        // Whoever asks again gets no other answer.
+        call.run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(6000);
+        std::fs::remove_dir_all(machine.path(back_end)).unwrap();
+        call.run("stop").answers(SUCCESS);
+        assert_eq!(changes(&machine).len(), 1, "one shutdown");
+    }
+}
+
+/// qemu serves files; xenstored alone knows of them.
+#[test]
+fn a_disk_that_only_xenstored_knows_is_waited_for_too() {
+    let machine = with("web", RUNS);
+    machine.file("store/local/domain/0/backend/qdisk/3/51712/state", "5");
+    on(&machine, "shutdown", "leaves-disk");
+    web(&machine).timeout_ms(6000).run("stop").answers(GENERIC).names("qdisk-3-51712").within_ms(6000);
+}
+
+/// The layer below could not take the disk away.
+#[test]
+fn a_copy_that_a_crash_left_is_destroyed_if_it_holds_disks_and_has_ended() {
+    for (state, disk, destroyed) in [
+        ("---sc-", "sys/bus/xen-backend/devices/vbd-3-51712", true),
+        ("---sc-", "sys/bus/xen-backend/devices/vbd-4-51712", false),
+        ("-b----", "sys/bus/xen-backend/devices/vbd-3-51712", false),
+    ] {
+        let machine = with("web-20261120T1045Z", state);
+        machine.folder(disk);
+        web(&machine).run("stop").answers(SUCCESS);
+        assert_eq!(domains(&machine).is_empty(), destroyed, "{state} {disk}");
+    }
+    let machine = with("web-20261120T1045Z", "---sc-");
+    machine.folder("sys/bus/xen-backend/devices/vbd-3-51712");
+    on(&machine, "destroy", "ignore");
+    web(&machine).timeout_ms(6000).run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(6000);
+    on(&machine, "list", "dead");
+    web(&machine).timeout_ms(6000).run("stop").answers(GENERIC).names("unknown").within_ms(6000);
+}

@@ -198,8 +198,8 @@ fn monitor_fails(machine: &Sandbox, what: &str) {
 fn a_dying_guest_is_neither_running_nor_stopped() {
     let machine = with("web", "--ps-d");
     monitor_fails(&machine, "dying");
-    web(&machine).timeout_ms(3000).run("start").answers(GENERIC).within_ms(3000);
-    web(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("dying").within_ms(3000);
+    web(&machine).timeout_ms(6000).run("start").answers(GENERIC).within_ms(6000);
+    web(&machine).timeout_ms(6000).run("stop").answers(GENERIC).names("dying").within_ms(6000);
     assert!(changes(&machine).is_empty(), "there is nothing to do but to wait");
 }
 
@@ -275,8 +275,8 @@ fn a_dead_xenstored_is_an_error_in_every_action_and_no_tool_is_tried() {
     on(&machine, "all", "hang");
     monitor_fails(&machine, "xenstored is dead");
     web(&machine).run("start").answers(GENERIC).names("xenstored");
-    let call = web(&machine).timeout_ms(3000);
-    call.run("stop").answers(GENERIC).names("xenstored").within_ms(3000);
+    let call = web(&machine).timeout_ms(6000);
+    call.run("stop").answers(GENERIC).names("xenstored").within_ms(6000);
 }
 
 #[test]
@@ -309,4 +309,31 @@ fn a_domain_zero_of_that_name_is_never_touched() {
     monitor(&machine, NOT_RUNNING);
     web(&machine).run("stop").answers(SUCCESS);
     assert!(changes(&machine).is_empty());
+}
+
+/// xl's process that watches over a guest after its arrival has the words of the one that received it.
+#[test]
+fn the_process_of_a_guest_that_has_come_receives_nothing() {
+    let machine = with("web--incoming", "--p---");
+    machine.file("proc/77/cmdline", "xl\0migrate-receive\0").folder("proc/77/fd");
+    std::os::unix::fs::symlink("/dev/null", machine.path("proc/77/fd/0")).unwrap();
+    web(&machine).run("start").answers(SUCCESS);
+    assert_eq!(domains(&machine), ["5 web -b----"]);
+}
+
+/// It is renamed and let go, and its receiver ends, between two looks: then it is no stale copy.
+#[test]
+fn a_copy_that_arrives_while_it_is_looked_at_is_not_destroyed() {
+    for looks in 1..=3 {
+        let machine = with("web--incoming", "--p---");
+        let xl = std::fs::read_to_string(machine.path("usr/sbin/xl")).unwrap();
+        let body = xl.lines().skip(5).collect::<Vec<_>>().join("\n");
+        let arrives = format!(
+            "[ \"$command\" = list ] && echo x >>$root/looks && [ $(wc -l <$root/looks) = {looks} ] && \
+             {{ sed -i 's/^3 .*/3 web -b----/' $list; echo web >$store/3/name; }}\ntrue"
+        );
+        machine.tool("xl", testkit::Tool::Does(format!("{body}\n{arrives}")));
+        web(&machine).run("start");
+        assert_eq!(domains(&machine), ["3 web -b----"], "{looks}");
+    }
 }
