@@ -1,6 +1,8 @@
 //! nvmet: the recorded order of deeds, the kernel's refusals, ports and hosts that exports share.
 
 use nix::errno::Errno;
+use std::process::Stdio;
+
 use testkit::call::{CONFIGURED, GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
 
 use crate::configfs::{Deed, DeviceIs};
@@ -221,10 +223,16 @@ fn exports_that_start_and_stop_at_the_same_moment_do_not_disturb_each_other() {
             let agents: Vec<_> = exports
                 .iter()
                 .enumerate()
-                .map(|(at, export)| export.spawn(if at % 2 == 0 { action } else { other(action) }))
+                .map(|(at, export)| {
+                    let action = if at % 2 == 0 { action } else { other(action) };
+                    let mut command = export.command();
+                    command.arg(action).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+                })
                 .collect();
-            for mut agent in agents {
-                assert_eq!(agent.wait().unwrap().code(), Some(SUCCESS), "{action}");
+            for agent in agents {
+                let ended = agent.wait_with_output().unwrap();
+                let said = String::from_utf8_lossy(&ended.stderr);
+                assert_eq!(ended.status.code(), Some(SUCCESS), "{action}: {said}");
             }
             for (at, export) in exports.iter().enumerate() {
                 let running = (action == "start") == (at % 2 == 0);
