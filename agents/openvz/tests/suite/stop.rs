@@ -164,6 +164,24 @@ fn a_root_directory_without_a_configuration_counts_too() {
     assert_eq!(changes(&machine), [["umount", "101"]]);
 }
 
+/// A configuration that cannot be read is not one that is absent: the node's default would be a guess.
+#[test]
+fn a_configuration_that_cannot_be_read_leaves_the_word_to_vzctl() {
+    let machine = openvz_node();
+    fs::remove_file(machine.path("etc/vz/conf/101.conf")).unwrap();
+    machine.folder("etc/vz/conf/101.conf");
+    machine.tool("vzctl", Tool::Does("echo CTID 101 exist mounted down".into()));
+    ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("mounted");
+}
+
+/// Its root directory has another name since it was started.
+#[test]
+fn what_only_vzctl_knows_to_be_mounted_counts() {
+    let machine = node();
+    machine.tool("vzctl", Tool::Does("echo CTID 101 exist mounted down".into()));
+    ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("mounted");
+}
+
 /// Nobody can say from the files where it would be mounted; vzctl can.
 #[test]
 fn an_unusable_root_directory_in_the_configuration_does_not_fail_a_stop() {
