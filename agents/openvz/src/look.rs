@@ -246,6 +246,9 @@ mod tests {
         for (given, ids, running, program, verdict) in [
             ("101", &["101"][..], &["0", "101"][..], Vzctl, Runs),
             ("101", &["101"], &["0", "102"], Vzctl, Down),
+            // It runs although its configuration has gone.
+            ("101", &[], &["0", "101"], Vzctl, Runs),
+            (UUID, &[], &["0", UUID], Vzctl, Runs),
             // No configuration here, but nothing that it could be.
             ("101", &[], &["0", "102"], Vzctl, Down),
             ("db", &[], &["0"], Vzctl, Down),

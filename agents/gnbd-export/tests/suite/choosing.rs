@@ -337,4 +337,19 @@ fn a_start_clears_nothing_and_offers_nothing_while_one_backend_cannot_be_asked()
     std::fs::remove_file(link).unwrap();
     here.sandbox.tool("gnbd_export", testkit::Tool::Babbles).file("proc/4190001/comm", "gnbd_serv\n");
     here.bare("auto").param("allow", "any").run("start").answers(GENERIC).names("gnbd_export");
+    assert_eq!(here.configfs.tree().held(), ["/dev/drbd0"], "nothing was cleared");
+}
+
+#[test]
+fn without_sys_the_kernel_s_exports_are_unknown_and_not_absent() {
+    let Some(here) = scene() else { return };
+    let Scene { configfs, sandbox, disk: _disk, machine: _machine } = here;
+    drop(configfs);
+    std::fs::remove_dir_all(sandbox.path("sys/module")).unwrap();
+    for backend in ["nvmet", "lio", "auto"] {
+        let r0 = sandbox.host(Call::ocf(BINARY).param("name", "r0").param("device", "/dev/drbd0"));
+        let r0 = r0.param("backend", backend);
+        r0.probe().answers(GENERIC).names("/sys");
+        r0.run("stop").answers(GENERIC).names("/sys");
+    }
 }

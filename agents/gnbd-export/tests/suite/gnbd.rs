@@ -145,6 +145,17 @@ fn a_child_that_is_dying_is_waited_for_and_never_a_stop() {
 }
 
 #[test]
+fn a_list_with_a_failure_behind_it_is_not_believed() {
+    let Some(here) = machine() else { return };
+    let r0 = r0(&here);
+    r0.run("start").answers(SUCCESS);
+    here.sandbox.tool("gnbd_export", Tool::Does("echo 'no exported GNBDs'; exit 1".into()));
+    r0.monitor().answers(GENERIC);
+    r0.probe().answers(GENERIC);
+    r0.run("stop").answers(GENERIC);
+}
+
+#[test]
 fn a_list_too_long_to_be_kept_is_never_a_shorter_list() {
     let Some(here) = machine() else { return };
     let r0 = r0(&here);

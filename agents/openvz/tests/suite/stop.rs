@@ -41,11 +41,15 @@ fn what_does_not_shut_down_in_two_thirds_of_the_time_is_killed_and_that_is_said(
     let machine = running(openvz_node());
     machine.file("ct/slow", "60");
     let began = Instant::now();
-    let (answer, log) = logged(&machine, ct101(&machine).timeout_ms(9000), "stop");
-    answer.within_ms(9000).answers(SUCCESS);
-    assert!(began.elapsed() > Duration::from_secs(4), "it had its time: {:?}", began.elapsed());
+    let (answer, log) = logged(&machine, ct101(&machine).timeout_ms(20_000), "stop");
+    answer.within_ms(20_000).answers(SUCCESS);
+    let took = began.elapsed();
+    assert!(took > Duration::from_secs(9) && took < Duration::from_secs(13), "two thirds: {took:?}");
     assert_eq!(changes(&machine), [&["stop", "101"][..], &["stop", "101", "--fast"]]);
-    assert!(log.contains("asked to shut down") && log.contains("processes are killed now"), "{log}");
+    assert!(
+        log.contains("asked to shut down and has 1") && log.contains("processes are killed now"),
+        "{log}"
+    );
     assert!(!is_running(&machine) && !is_mounted(&machine));
 }
 
