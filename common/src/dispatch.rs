@@ -417,6 +417,10 @@ fn finish(
     let dialect = invocation.dialect;
     let monitor = call.action == "monitor";
     let word = word(&result);
+    let trouble = match &result {
+        Ok(State::Degraded(why) | State::DegradedPromoted(why)) => Some(why.clone()),
+        _ => None,
+    };
     let (code, error) = match result {
         Ok(State::Stopped) => (ExitCode::NotRunning, None),
         Ok(State::Running) => (ExitCode::Success, None),
@@ -434,9 +438,13 @@ fn finish(
     };
     let word = if monitor && code == ExitCode::NotRunning { "stopped" } else { word };
     call.log.trace(format_args!("exit code {}", code.number()));
-    let because = match &error {
-        Some(error) => error.reason().to_string(),
-        None => call.because.borrow().clone(),
+    let because = match (&error, trouble) {
+        (Some(error), _) => error.reason().to_string(),
+        (None, Some(why)) => why,
+        (None, None) if monitor && call.because.borrow().is_empty() => {
+            format!("{} is {word}", call.object.borrow())
+        }
+        (None, None) => call.because.borrow().clone(),
     };
     if invocation.options.verbose && error.is_none() && !because.is_empty() {
         to_stderr(format_args!("because {because}"));

@@ -47,6 +47,19 @@ pub enum Found {
     Whole(Option<String>),
 }
 
+impl Found {
+    /// For people.
+    fn words(&self) -> String {
+        match self {
+            Self::Absent => "is not offered".into(),
+            Self::Remains => "is not offered, but something of it is left".into(),
+            Self::Partial(why) | Self::Different(why) => why.clone(),
+            Self::Whole(None) => "is offered".into(),
+            Self::Whole(Some(why)) => format!("is offered, but {why}"),
+        }
+    }
+}
+
 /// What the parameter `backend` takes.
 pub const CHOICES: &str = "auto, gnbd, nvmet, lio, nbd, qemu-nbd or nbd-server";
 
@@ -164,6 +177,7 @@ pub fn monitor(export: &Export, call: &Call) -> Result<State> {
         word = choose(export, call).map_or("no backend", |backend| backend.word());
     }
     call.note_for_status(word);
+    call.because(format_args!("export {} {} ({word})", export.name, found.words()));
     let state = verdict(&call.action, found, &export.name)?;
     if call.action == "monitor" && call.check_level >= ASKS_FROM_LEVEL && state != State::Stopped {
         backend.ask(export, call)?;

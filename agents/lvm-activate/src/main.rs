@@ -113,6 +113,13 @@ impl Agent for LvmActivate {
             Err(_) => return Ok(State::Stopped),
         };
         let active = target.active(call)?;
+        call.because(match active.as_slice() {
+            [] => format!("device-mapper has no volume of {}", target.words()),
+            [one] => format!("device-mapper has {} of {}", one.name, target.words()),
+            [one, ..] => {
+                format!("device-mapper has {} and {} more of {}", one.name, active.len() - 1, target.words())
+            }
+        });
         match call.action.as_str() {
             "start" => {
                 let all = self.seen.get().is_some_and(|group| group.is_active(&active));

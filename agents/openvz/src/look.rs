@@ -63,6 +63,17 @@ impl Found {
         !matches!(self.run, Run::Down | Run::Suspended)
     }
 
+    /// The same for people.
+    pub fn words(self) -> &'static str {
+        match (self.run, self.note()) {
+            (_, Some(note)) => note,
+            (Run::Running, _) => "running",
+            (Run::Coming, _) => "about to run",
+            (Run::Going, _) => "on its way to another state",
+            (_, None) => "down",
+        }
+    }
+
     /// A word for the status line.
     pub fn note(self) -> Option<&'static str> {
         match self.run {

@@ -76,6 +76,7 @@ impl Agent for OpenVz {
         let ctid = self.ctid()?;
         let found = look(self, &ctid, call)?;
         call.log.trace(format_args!("found: {found:?}"));
+        call.because(format_args!("container {ctid} is {}", found.words()));
         if let Some(word) = found.note() {
             call.note_for_status(word);
         }

@@ -43,9 +43,15 @@ pub fn tool_is_at(call: &Call, what: &[&str], guest: Option<(&str, u32)>) -> boo
     })
 }
 
-/// Whether a process of xl is left that would start a guest again after a reboot.
-pub fn somebody_restarts_guests(call: &Call) -> bool {
-    !processes(call).is_empty() || call.host.tool("xl").is_none()
+/// Whether a process of xl is left that would start the guest again after a reboot. One that this agent began for
+/// another guest says so; others may have been begun by a person for this one.
+pub fn somebody_restarts(call: &Call, name: &str) -> bool {
+    let of_another = |words: &[String]| {
+        let named = words.iter().find_map(|word| word.strip_prefix("name="));
+        named.is_some_and(|found| found.trim_matches('"') != name)
+    };
+    // xend does it by itself.
+    call.host.tool("xl").is_none() || processes(call).iter().any(|words| !of_another(words))
 }
 
 /// The command lines of all processes of xl and xm.

@@ -54,7 +54,7 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
         let guest = guest::look(&name, record.as_ref(), call)?;
         now.waited = if call.remaining() < WORD { Duration::MAX } else { began.elapsed() };
         if let Guest::Absent(_) = guest {
-            now.may_return = recurring && machine::somebody_restarts_guests(call);
+            now.may_return = recurring && machine::somebody_restarts(call, &name);
         }
         if let Guest::Away(id) | Guest::ShutDown(id, _) = guest {
             now.moving = machine::tool_is_at(call, &["migrate", "save"], Some((&name, id)));

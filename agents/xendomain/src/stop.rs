@@ -17,7 +17,10 @@ impl XenDomain {
     /// destroy needs the rest.
     pub fn shutdown_budget(&self, remaining: Duration) -> Duration {
         match self.shutdown_timeout {
-            Some(seconds) => Duration::from_secs(u64::from(seconds)).min(remaining * 3 / 4),
+            Some(seconds) => {
+                let destroy = (remaining / 4).max(Duration::from_secs(3)).min(remaining / 2);
+                Duration::from_secs(u64::from(seconds)).min(remaining - destroy)
+            }
             None => remaining * 2 / 3,
         }
     }
@@ -35,7 +38,13 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
     let mut last = String::new();
     loop {
         let step = match guest::look(&name, record.as_ref(), call) {
-            Ok(guest) => verdict::stop(&guest),
+            Ok(guest) => {
+                if let Guest::Dying(id) = guest {
+                    let left = disks::left_of(call, id).unwrap_or_default().join(", ");
+                    last = format!("what is left of it (domain {id}) is dying {left}");
+                }
+                verdict::stop(&guest)
+            }
             Err(error) => {
                 last = error.reason().to_string();
                 Stop::Again
@@ -79,8 +88,7 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
             look_again = false;
         }
         if call.remaining() < AGAIN && !look_again {
-            let why = if last.is_empty() { "its domain is still dying".to_string() } else { last };
-            return Err(Error::generic(format_args!("guest {name} is not stopped: {why}")));
+            return Err(Error::generic(format_args!("guest {name} is not stopped: {}", last.trim_end())));
         }
     }
 }

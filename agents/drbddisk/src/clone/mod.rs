@@ -49,6 +49,7 @@ pub fn monitor(agent: &DrbdDisk, call: &Call) -> Result<State> {
             agent.drbd_resource
         )));
     }
+    call.because(format_args!("{} is {} on this node", agent.drbd_resource, role.word()));
     let Some(resource) = resource else {
         call.log.warn("only the role is known, nothing of the data: the promotion score stays as it is");
         return Ok(if role == Role::Primary { State::Promoted } else { State::Running });

@@ -120,7 +120,7 @@ fn start_does_not_wait_for_a_connection_that_a_person_has_to_make() {
 fn start_waits_for_the_device_s_node() {
     let machine = new_down();
     std::fs::remove_file(machine.path("dev/drbd0")).unwrap();
-    instance(&machine).timeout_ms(3000).run("start").answers(GENERIC).names("/dev/drbd0");
+    instance(&machine).timeout_ms(6000).run("start").answers(GENERIC).names("/dev/drbd0");
     let node = machine.path("dev/drbd0");
     let late = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(1));

@@ -7,7 +7,7 @@ use crate::scenes::{
     PRIMARY, SECONDARY, changes, instance, new, new_down, old, old_down, scores, without_module,
 };
 
-const TIMEOUT_MS: u64 = 3000;
+const TIMEOUT_MS: u64 = 5000;
 
 fn break_tool(machine: &Sandbox, tool: &str, behaviour: Option<Tool>) {
     match behaviour {

@@ -6,7 +6,7 @@ use testkit::{Call, Sandbox, Tool};
 use crate::scenes::{get, mapped, mode, owned_by, tagged, vg};
 
 /// What the cluster allows the action here.
-const TIMEOUT_MS: u64 = 3000;
+const TIMEOUT_MS: u64 = 5000;
 
 fn broken(machine: &Sandbox, tool: &str, behaviour: Option<Tool>) {
     match behaviour {

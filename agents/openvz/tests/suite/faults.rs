@@ -6,7 +6,7 @@ use testkit::{Call, Sandbox, Tool};
 use crate::scenes::{container, ct101, node, openvz_node, running, virtuozzo_node};
 
 /// What the cluster allows the action here.
-const TIMEOUT_MS: u64 = 3000;
+const TIMEOUT_MS: u64 = 5000;
 
 fn break_tool(machine: &Sandbox, tool: &str, behaviour: Option<Tool>) {
     match behaviour {

@@ -21,6 +21,7 @@ pub fn run() -> Result {
             .unwrap_or_default()
             .to_owned()
     };
+    attempt(Command::new("modprobe").arg("configfs"));
     mounts();
     nix::unistd::sethostname(argument("lab.name="))?;
     network(&argument("lab.address="))?;
@@ -56,12 +57,15 @@ fn mounts() {
         ("tmpfs", "/dev/shm", "mode=1777"),
         ("cgroup2", "/sys/fs/cgroup", ""),
         ("debugfs", "/sys/kernel/debug", ""),
+        ("configfs", "/sys/kernel/config", ""),
         ("xenfs", "/proc/xen", ""),
     ] {
         if kind == "xenfs" && !Path::new("/proc/xen").exists() {
             continue;
         }
-        let made = fs::create_dir_all(target).map_err(|_| Errno::ENOENT);
+        // Those below /sys and /proc are there if the kernel has them, and cannot be made.
+        let made = if Path::new(target).exists() { Ok(()) } else { fs::create_dir_all(target) };
+        let made = made.map_err(|_| Errno::ENOENT);
         let options = Some(options).filter(|options| !options.is_empty());
         if let Err(error) =
             made.and_then(|()| mount(none.or(Some(kind)), target, Some(kind), MsFlags::empty(), options))

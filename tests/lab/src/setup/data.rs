@@ -22,6 +22,12 @@ impl Written {
         Ok(Self { path: path.to_owned(), sum: node.must(&line)? })
     }
 
+    /// The same data, with the file system mounted at `to` instead of `from`.
+    #[must_use]
+    pub fn moved(&self, from: &str, to: &str) -> Self {
+        Self { path: self.path.replacen(from, to, 1), sum: self.sum.clone() }
+    }
+
     /// Fails unless `node` reads the same.
     ///
     /// # Errors

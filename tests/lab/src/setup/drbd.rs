@@ -14,15 +14,15 @@ pub struct Resource {
     pub group: String,
     /// Size of the logical volume; its name is the resource's.
     pub megabytes: u32,
-    /// More lines for the resource's section.
-    pub extra: String,
+    /// More lines for its `net` section, of which there may be one.
+    pub net: String,
 }
 
 impl Resource {
     /// /dev/drbd`minor` over the LV `name` of the VG `vg`.
     #[must_use]
     pub fn new(name: &str, minor: u32) -> Self {
-        Self { name: name.to_owned(), minor, group: "vg".into(), megabytes: 128, extra: String::new() }
+        Self { name: name.to_owned(), minor, group: "vg".into(), megabytes: 128, net: String::new() }
     }
 
     /// /dev/drbdN.
@@ -34,10 +34,10 @@ impl Resource {
     /// The resource's file below /etc/drbd.d.
     #[must_use]
     pub fn config(&self, nodes: &[(&str, &str)]) -> String {
-        let Self { name, minor, group, extra, .. } = self;
+        let Self { name, minor, group, net, .. } = self;
         let mut text = format!(
             "resource {name} {{\n\tprotocol C;\n\tdevice /dev/drbd{minor};\n\tdisk /dev/{group}/{name};\n\
-             \tmeta-disk internal;\n\tnet {{\n\t\tping-int 2;\n\t\tconnect-int 3;\n\t}}\n{extra}"
+             \tmeta-disk internal;\n\tnet {{\n\t\tping-int 2;\n\t\tconnect-int 3;\n{net}\t}}\n"
         );
         for (node, address) in nodes {
             let port = 7788 + minor;
@@ -83,7 +83,7 @@ pub fn create(lab: &Lab, resources: &[Resource], fstype: &str) -> Result {
             let Resource { name, group, megabytes, .. } = resource;
             node.put(&format!("/etc/drbd.d/{name}.res"), 0o644, resource.config(&names).as_bytes())?;
             let _ = writeln!(line, "lvcreate -q -y -Wn -Zn -n {name} -L {megabytes}M {group} >/dev/null");
-            let _ = writeln!(line, "drbdadm create-md --force {name} >/dev/null 2>&1");
+            let _ = writeln!(line, "drbdadm create-md --force {name} >/dev/null");
             let _ = writeln!(line, "drbdadm up {name}");
         }
         node.must(&line)?;
@@ -111,7 +111,7 @@ pub fn create(lab: &Lab, resources: &[Resource], fstype: &str) -> Result {
 /// # Errors
 /// When it cannot.
 pub fn up(node: &Node) -> Result {
-    node.must("vgchange -q -ay >/dev/null && drbdadm up all").map(|_| ())
+    node.must("vgchange -q -ay >/dev/null && drbdadm adjust all").map(|_| ())
 }
 
 #[cfg(test)]

@@ -3,4 +3,5 @@
 pub mod agents;
 pub mod data;
 pub mod drbd;
+pub mod heartbeat;
 pub mod pacemaker;

@@ -1,0 +1,226 @@
+//! Two nodes, each at home for one container on one DRBD device; Heartbeat with the two lines as they were published in 2010.
+//! Its own six tests, then loss of the link. vzctl is a stand-in (`tests/lab/standin`): no kernel of today runs OpenVZ.
+
+use super::Scenario;
+use crate::lab::Wish;
+use crate::setup::data::Written;
+use crate::setup::drbd::Resource;
+use crate::setup::{agents, drbd, heartbeat};
+use crate::{Doing, Lab, Node, Result};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Heartbeat, drbddisk, Filesystem, openvz, active on both nodes.
+pub const SCENARIO: Scenario = Scenario {
+    name: "openvz-pair",
+    about: "Heartbeat with haresources, active on both nodes, containers by a stand-in; its six tests and a lost link",
+    wish: || Wish::of(&["deimos", "phobos"]),
+    story,
+};
+
+const HARESOURCES: &str = "deimos drbddisk::db Filesystem::/dev/drbd0::/Data/db openvz::101\n\
+                           phobos drbddisk::apps Filesystem::/dev/drbd1::/Data/apps openvz::102\n";
+const VZCTL: &[u8] = include_bytes!("../../standin/vzctl");
+/// What the system allows for one switch, with room for emulation on a busy machine.
+const SWITCH: u64 = 240;
+
+/// One container with what lies below it.
+struct Line {
+    id: u32,
+    disk: Resource,
+    directory: &'static str,
+}
+
+fn lines() -> [Line; 2] {
+    let net = "\t\tcram-hmac-alg sha1;\n\t\tshared-secret lab;\n\t\tafter-sb-0pri discard-younger-primary;\n\
+               \t\tafter-sb-1pri consensus;\n\t\tafter-sb-2pri disconnect;\n\t\trr-conflict disconnect;\n";
+    let disk =
+        |name, minor| Resource { group: "VGroup00".into(), net: net.into(), ..Resource::new(name, minor) };
+    [
+        Line { id: 101, disk: disk("db", 0), directory: "/Data/db" },
+        Line { id: 102, disk: disk("apps", 1), directory: "/Data/apps" },
+    ]
+}
+
+fn story(lab: &Lab) -> Result {
+    let (deimos, phobos) = (lab.node(1), lab.node(2));
+    let lines = lines();
+    let [db, apps] = &lines;
+    agents::install(lab)?;
+    for agent in ["Filesystem", "openvz"] {
+        agents::require(deimos, agent)?;
+    }
+    drbd::create(lab, &[db.disk.clone(), apps.disk.clone()], "ext3")?;
+    lab.step("containers are made", || lines.iter().try_for_each(|line| make_container(lab, line)))?;
+    heartbeat::configure(lab, HARESOURCES, heartbeat::Settings::default())?;
+
+    start(lab, &[deimos, phobos])?;
+    at_home(lab, &lines, "both nodes are up")?;
+    let data: Vec<Written> = lab.step("data written into both containers", || {
+        [(deimos, db), (phobos, apps)]
+            .iter()
+            .map(|(node, line)| Written::to(node, &format!("{}/vm/data", line.directory), 512))
+            .collect()
+    })?;
+    let all_there = || data.iter().zip([deimos, phobos]).try_for_each(|(data, node)| data.is_on(node));
+
+    // 1 and 2, by power failure.
+    deimos.kill();
+    lab.done("1. deimos is off, by power failure");
+    lab.eventually("both containers run on phobos", SWITCH, || lines.iter().all(|line| runs(line, phobos)))?;
+    lab.step("the data are there", || data.iter().try_for_each(|data| data.is_on(phobos)))?;
+    lab.step("2. deimos is on again", || power_on(deimos))?;
+    at_home(lab, &lines, "deimos has its container back")?;
+    lab.step("the data are there", all_there)?;
+
+    // 3 and 4, in good order.
+    lab.step("3. phobos is shut down", || {
+        heartbeat::stop_on(phobos)?;
+        phobos.must("drbdadm down all")?;
+        phobos.shut_down()
+    })?;
+    lab.eventually("both containers run on deimos", SWITCH, || lines.iter().all(|line| runs(line, deimos)))?;
+    lab.step("the data are there", || data.iter().try_for_each(|data| data.is_on(deimos)))?;
+    lab.step("4. phobos is on again", || power_on(phobos))?;
+    at_home(lab, &lines, "phobos has its container back")?;
+    lab.step("the data are there", all_there)?;
+
+    for (what, delay) in
+        [("5. both lose power and boot at once", 0), ("6. both lose power, phobos boots later", 45)]
+    {
+        deimos.kill();
+        phobos.kill();
+        lab.done(what);
+        deimos.switch_on()?;
+        if delay > 0 {
+            power_on(deimos)?;
+            sleep(Duration::from_secs(delay));
+            power_on(phobos)?;
+        } else {
+            lab.step("both are up", || {
+                phobos.switch_on()?;
+                deimos.boot()?;
+                phobos.boot()
+            })?;
+            start(lab, &[deimos, phobos])?;
+        }
+        at_home(lab, &lines, "each container is at home")?;
+        lab.step("the data are there", all_there)?;
+    }
+    lost_link(lab, &lines)
+}
+
+/// Without fencing both sides go on alone. Nothing of that may be thrown away by itself.
+fn lost_link(lab: &Lab, lines: &[Line; 2]) -> Result {
+    let (deimos, phobos) = (lab.node(1), lab.node(2));
+    let before =
+        [deimos, phobos].map(|node| heartbeat::said(node, &["Heartbeat shutdown in progress"]).len());
+    let shutdowns = |node: &Node| before.get(node.number() - 1).copied().unwrap_or_default();
+    lab.hub().cut(1, 2);
+    lab.done("the link is lost");
+    lab.eventually("each side runs both", SWITCH, || {
+        lines.iter().all(|line| runs(line, deimos) && runs(line, phobos))
+    })?;
+    let here = Written::to(deimos, "/Data/db/vm/written-on-deimos", 64)?;
+    let there = Written::to(phobos, "/Data/db/vm/written-on-phobos", 64)?;
+    lab.done("both sides have written");
+    lab.hub().mend(1, 2);
+    lab.eventually("DRBD has found the split brain and stays apart", 120, || {
+        lines.iter().all(|line| {
+            [deimos, phobos].iter().any(|node| line.disk.is(node, &["cs:StandAlone"]))
+                && [deimos, phobos].iter().all(|node| !line.disk.is(node, &["cs:Connected"]))
+        })
+    })?;
+    // Two nodes that find each other again restart Heartbeat, one after the other.
+    let [db, apps] = lines;
+    lab.eventually(
+        "Heartbeat has restarted; each container runs at home and nowhere else",
+        2 * SWITCH,
+        || {
+            let restarted =
+                |node| heartbeat::said(node, &["Heartbeat shutdown in progress"]).len() > shutdowns(node);
+            restarted(deimos)
+                && restarted(phobos)
+                && runs(db, deimos)
+                && runs(apps, phobos)
+                && !phobos.mounted(db.directory)
+                && !deimos.mounted(apps.directory)
+        },
+    )?;
+    for (node, line) in [(deimos, db), (phobos, apps)] {
+        let name = &line.disk.name;
+        let answer = node.run(&["/etc/ha.d/resource.d/drbddisk", name, "status"])?;
+        agents::expect(lab, &format!("{name} is running for Heartbeat"), &answer, 0, &["running"])?;
+        lab.check("and its log says why somebody should look", {
+            let warned = heartbeat::said(node, &[&format!("{name} is StandAlone")]);
+            warned.iter().any(|line| line.contains("split brain"))
+        })?;
+    }
+    // What an administrator does: choose a side. Before that each side has what it wrote.
+    lab.step("each side still has what it wrote", || {
+        for node in [deimos, phobos] {
+            heartbeat::stop_on(node)?;
+        }
+        for (node, written) in [(deimos, &here), (phobos, &there)] {
+            node.must("drbdadm primary db && mkdir -p /mnt/look && mount -o ro /dev/drbd0 /mnt/look")?;
+            written.moved("/Data/db", "/mnt/look").is_on(node).doing(node.name())?;
+            node.must("umount /mnt/look && drbdadm secondary db")?;
+        }
+        Ok(())
+    })
+}
+
+fn make_container(lab: &Lab, line: &Line) -> Result {
+    let Line { id, directory, .. } = line;
+    let name = &line.disk.name;
+    for node in lab.nodes() {
+        node.put("/usr/sbin/vzctl", 0o755, VZCTL)?;
+        node.put("/etc/vz/vz.conf", 0o644, b"LOCKDIR=/vz/lock\nDUMPDIR=/vz/dump\nVE_ROOT=/vz/root/$VEID\n")?;
+        let conf = format!("ONBOOT=\"no\"\nVE_PRIVATE=\"{directory}/vm\"\nVE_ROOT=\"/vz/root/$VEID\"\n");
+        node.put(&format!("/etc/vz/conf/{id}.conf"), 0o644, conf.as_bytes())?;
+        node.must(&format!("mkdir -p {directory} /vz/root/{id}"))?;
+    }
+    let device = line.disk.device();
+    lab.node(1)
+        .must(&format!(
+            "set -e; drbdadm primary {name}; mount {device} {directory}; vzctl standin-create {id}; umount {directory}; \
+             drbdadm secondary {name}"
+        ))
+        .map(|_| ())
+}
+
+fn power_on(node: &Node) -> Result {
+    node.boot()?;
+    drbd::up(node)?;
+    heartbeat::start_on(node)
+}
+
+fn start(lab: &Lab, nodes: &[&Node]) -> Result {
+    lab.step("Heartbeat starts", || {
+        nodes.iter().try_for_each(|node| {
+            drbd::up(node)?;
+            heartbeat::start_on(node)
+        })
+    })
+}
+
+/// The container runs there, on its own file system.
+fn runs(line: &Line, node: &Node) -> bool {
+    node.mounted(line.directory) && node.says(&format!("vzctl status {} | grep -q ' running$'", line.id))
+}
+
+/// Each container runs at home and nowhere else, and DRBD has caught up.
+fn at_home(lab: &Lab, lines: &[Line; 2], what: &str) -> Result {
+    let (deimos, phobos) = (lab.node(1), lab.node(2));
+    let [db, apps] = lines;
+    lab.eventually(what, SWITCH, || {
+        runs(db, deimos)
+            && runs(apps, phobos)
+            && !phobos.mounted(db.directory)
+            && !deimos.mounted(apps.directory)
+            && [deimos, phobos].iter().all(|node| {
+                lines.iter().all(|line| line.disk.is(node, &["cs:Connected", "ds:UpToDate/UpToDate"]))
+            })
+    })
+    .map(|_| ())
+}
