@@ -174,7 +174,7 @@ pub fn monitor(export: &Export, call: &Call) -> Result<State> {
     let mut word = backend.word();
     if found == Found::Absent && export.choice == Choice::Auto && call.dialect != Dialect::Ocf {
         // Which one it would be.
-        word = choose(export, call).map_or("nothing works here", |backend| backend.word());
+        word = choose(export, call).map_or("no backend", |backend| backend.word());
     }
     call.note_for_status(word);
     call.because(format_args!("export {} {} ({word})", export.name, found.words()));
@@ -200,9 +200,15 @@ fn verdict(action: &str, found: Found, name: &str) -> Result<State> {
 pub fn start(export: &Export, call: &Call) -> Result<()> {
     let backend = choose(export, call)?;
     for other in export.choice.backends() {
-        if matches!(other.look(export, call), Ok(Found::Remains | Found::Partial(_))) {
-            call.log.info(format_args!("clearing what is left of export {} ({})", export.name, other.word()));
-            other.stop(export, call)?;
+        match other.look(export, call) {
+            Ok(Found::Remains | Found::Partial(_)) => {
+                let word = other.word();
+                call.log.info(format_args!("clearing what is left of export {} ({word})", export.name));
+                other.stop(export, call)?;
+            }
+            // One that cannot be asked may have the export.
+            Err(error) if error.code() != ExitCode::Installed => return Err(error),
+            _ => {}
         }
     }
     crate::device::check(export, call)?;

@@ -1,6 +1,6 @@
 //! The device: what it must be before it is offered, and which one a kernel's word means.
 
-use crate::export::Export;
+use crate::export::{DEVICE_WORDS, Export, is_device};
 use nix::errno::Errno;
 use ocf::drbd::target::{Target, minor_on, same_disk};
 use ocf::drbd::verdict::Verdict;
@@ -112,7 +112,16 @@ pub fn node(export: &Export, call: &Call) -> Result<PathBuf> {
         .or_generic(format_args!("device {} cannot be resolved", device.display()))?;
     let root = call.host.path(Path::new("/")).into_owned();
     let root = std::fs::canonicalize(root).unwrap_or_else(|_| PathBuf::from("/"));
-    Ok(path.strip_prefix(root).map_or(path.clone(), |inside| Path::new("/").join(inside)))
+    let node = path.strip_prefix(root).map_or(path.clone(), |inside| Path::new("/").join(inside));
+    // It is written into lists of options and files of lines.
+    if !node.to_str().is_some_and(is_device) {
+        return Err(Error::generic(format_args!(
+            "{} leads to '{}': accepted is {DEVICE_WORDS}",
+            device.display(),
+            ocf::printable(node.as_os_str().as_encoded_bytes())
+        )));
+    }
+    Ok(node)
 }
 
 /// Whether the kernel's or a tool's word for a device is the export's. Nothing is asked that may hang.

@@ -25,7 +25,7 @@ mod processes;
 
 use crate::backend::Choice;
 use crate::export::Export;
-use ocf::{Agent, Call, Metadata, Result, State, Text};
+use ocf::{Agent, Call, ExitCode, Metadata, Result, State, Text};
 use serde::Deserialize;
 
 /// The parameters. Their documentation stands in [`metadata`].
@@ -75,10 +75,14 @@ impl Agent for GnbdExport {
     fn validate(&self, call: &Call) -> Result<()> {
         let export = self.export(call)?;
         export.device()?;
-        if call.action == "validate-all" && call.check_level >= 10 {
-            backend::choose(&export, call)?;
+        match call.action.as_str() {
+            "validate-all" => match backend::choose(&export, call) {
+                // What is wrong on every node is wrong without a look at this one.
+                Err(error) if call.check_level >= 10 || error.code() == ExitCode::Configured => Err(error),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn by_hand(&self, _action: &str, call: &Call) -> Result<()> {

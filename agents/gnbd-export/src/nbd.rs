@@ -81,6 +81,16 @@ fn pids(export: &Export, call: &Call) -> Result<Vec<i32>> {
     Ok(servers(export, call)?.into_iter().map(|(_, pid, _)| pid).collect())
 }
 
+/// Servers on their way out, of whichever export: they do not say any more, and may have the device open.
+fn dying(call: &Call) -> Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for server in Server::ALL {
+        let pids = processes::named(call, server.tool())?;
+        found.extend(pids.into_iter().filter(|pid| processes::is_dying(call, *pid)));
+    }
+    Ok(found)
+}
+
 /// The configuration of nbd-server.
 fn configuration(export: &Export, node: &str) -> String {
     let mut text = format!(
@@ -152,7 +162,12 @@ impl Backend for Nbd {
 
     fn look(&self, export: &Export, call: &Call) -> Result<Found> {
         let servers = servers(export, call)?;
-        let Some((server, _, words)) = servers.first() else { return Ok(Found::Absent) };
+        let Some((server, _, words)) = servers.first() else {
+            return Ok(match call.action == "stop" && !dying(call)?.is_empty() {
+                true => Found::Partial("has a server that is ending".into()),
+                false => Found::Absent,
+            });
+        };
         if call.action == "stop" {
             return Ok(Found::Whole(None));
         }
@@ -254,6 +269,9 @@ impl Backend for Nbd {
             }
             processes::signal(call, &left, signal);
             left = processes::wait_for(slice(), ours)?;
+        }
+        if left.is_empty() {
+            left = processes::wait_for(slice(), || dying(call))?;
         }
         if call.dry_run {
             return Ok(());

@@ -61,8 +61,10 @@ pub fn is_mounted(agent: &OpenVz, ctid: &Ctid, config: &Config, found: &Found, c
         return Ok(true);
     }
     match (config.root(), found.mounted) {
+        // The tool may know a root directory that is not the configured one any more.
+        (_, Some(true)) => Ok(true),
         (Ok(Some(_)), _) => Ok(!mounts_on_root(config, call)?.is_empty()),
-        (_, Some(mounted)) => Ok(mounted),
+        (_, Some(false)) => Ok(false),
         (Ok(None), None) | (Err(_), None) => {
             Ok(ask(Program::of(agent, call), ctid, call)?.mounted == Some(true))
         }

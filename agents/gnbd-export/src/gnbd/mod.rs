@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const SERVER: &str = "gnbd_serv";
 const TOOL: &str = "gnbd_export";
 const PID_FILE: &str = "/var/run/gnbd/gnbd_serv.pid";
+/// What is read of a tool's answer. Cut off between two exports, a list would look whole.
+const LIST_MAX: usize = 256 * 1024;
 /// Time between two tries to withdraw.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -64,7 +66,9 @@ fn server(call: &Call) -> Result<Server> {
         return Ok(Server::Absent);
     }
     let main = call.host.read_line(PID_FILE).and_then(|text| text.trim().parse::<i32>().ok());
-    Ok(if main.is_none_or(|main| pids.contains(&main)) { Server::Alive } else { Server::Headless })
+    // A file that is old, or being written, is not enough to call a server dead that still answers.
+    let is_dead = main.is_some_and(|main| !pids.contains(&main)) && list(call).is_err();
+    Ok(if is_dead { Server::Headless } else { Server::Alive })
 }
 
 /// Asks the server for its exports.
@@ -73,13 +77,18 @@ fn list(call: &Call) -> Result<Vec<Entry>> {
     if !output.succeeded() {
         return Err(Error::generic(format_args!("{TOOL} -l: {}", output.complaint())));
     }
+    if output.stdout.len() >= LIST_MAX {
+        return Err(Error::generic(format_args!("the list of {TOOL} is too long")));
+    }
     list::parse(&output.stdout)
         .map_err(|why| Error::generic(format_args!("the list of {TOOL} cannot be understood: {why}")))
 }
 
 /// Runs a tool. That it is not installed does not mean that its server has nothing exported.
 fn run(call: &Call, name: &str, args: &[&str], limit: Duration) -> Result<Output> {
-    let run = || args.iter().fold(call.tool(name)?, |tool, arg| tool.arg(arg)).within(limit).run();
+    let run = || {
+        args.iter().fold(call.tool(name)?, |tool, arg| tool.arg(arg)).within(limit).keeping(LIST_MAX).run()
+    };
     run().map_err(|error| match error.code() {
         ExitCode::Installed => Error::generic(format_args!("{SERVER} runs, but {error}")),
         _ => error,
@@ -91,6 +100,14 @@ fn children(export: &Export, call: &Call) -> Result<Vec<i32>> {
     let Some(node) = device::own_node(export, call) else { return Ok(Vec::new()) };
     let mut pids = processes::named(call, SERVER)?;
     pids.retain(|pid| processes::holds(call, *pid, &node));
+    Ok(pids)
+}
+
+/// The same for a stop, which also waits for those on their way out: nobody sees what they still have open.
+fn children_and_dying(export: &Export, call: &Call) -> Result<Vec<i32>> {
+    let mut pids = children(export, call)?;
+    let others = processes::named(call, SERVER)?.into_iter();
+    pids.extend(others.filter(|pid| processes::is_dying(call, *pid)));
     Ok(pids)
 }
 
@@ -241,14 +258,14 @@ fn withdraw(export: &Export, call: &Call) -> Result<()> {
 fn release(export: &Export, call: &Call) -> Result<()> {
     call.step("waiting for the servers of clients to let the device go");
     let slice = || call.within(call.remaining() / 4);
-    let held = || children(export, call);
+    let held = || children_and_dying(export, call);
     let mut left = processes::wait_for(slice(), held)?;
     if export.force_stop {
         for signal in [Signal::SIGTERM, Signal::SIGKILL] {
             if left.is_empty() {
                 break;
             }
-            processes::signal(call, &left, signal);
+            processes::signal(call, &children(export, call)?, signal);
             left = processes::wait_for(slice(), held)?;
         }
     }

@@ -30,7 +30,7 @@ fn auto_is_gnbd_then_nvmet_then_lio_and_never_nbd() {
     // gnbd could not refuse the others.
     assert_eq!(status(&here, &["--allow", HOST], 3), "stopped (nvmet)\n");
     assert_eq!(status(&here, &["--allow", INITIATOR], 3), "stopped (lio)\n");
-    assert_eq!(status(&here, &["--allow", HOST, "--readonly", "yes"], 3), "stopped (nothing works here)\n");
+    assert_eq!(status(&here, &["--allow", HOST, "--readonly", "yes"], 3), "stopped (no backend)\n");
     std::fs::remove_file(here.sandbox.path("usr/sbin/gnbd_serv")).unwrap();
     assert_eq!(status(&here, &[], 3), "stopped (nvmet)\n");
     assert_eq!(status(&here, &["--readonly", "yes"], 3), "stopped (lio)\n");
@@ -54,7 +54,7 @@ fn auto_takes_what_the_kernel_could_load_and_says_what_is_missing() {
     let list = "lib/modules/6.1.0-56-amd64/modules.dep";
     let core = "kernel/drivers/target/target_core_mod.ko:\nkernel/drivers/target/target_core_iblock.ko: x\n";
     sandbox.file(list, core);
-    assert_eq!(by_hand.run_args(words).exits(3).stdout, "stopped (nothing works here)\n");
+    assert_eq!(by_hand.run_args(words).exits(3).stdout, "stopped (no backend)\n");
     sandbox.file(list, core.to_owned() + "kernel/drivers/target/iscsi/iscsi_target_mod.ko.xz: x\n");
     assert_eq!(by_hand.run_args(words).exits(3).stdout, "stopped (lio)\n");
     sandbox.file(list, "kernel/drivers/nvme/target/nvmet-tcp.ko: kernel/drivers/nvme/target/nvmet.ko\n");
@@ -306,4 +306,50 @@ fn validate_at_level_10_looks_at_the_node() {
     here.bare("gnbd").run("validate-all").answers(SUCCESS);
     here.bare("gnbd").level(10).run("validate-all").answers(INSTALLED).names("gnbd_serv");
     here.r0("nvmet").level(10).run("validate-all").answers(SUCCESS);
+}
+
+#[test]
+fn validate_refuses_what_start_refuses_on_every_node() {
+    let Some(here) = machine() else { return };
+    for call in [here.r0("nvmet").param("readonly", "yes"), here.bare("gnbd").param("listen", "10.0.0.1")] {
+        call.run("validate-all").answers(CONFIGURED);
+        call.run("start").answers(CONFIGURED);
+    }
+}
+
+/// What the kernel reads as the end of an option would become one.
+#[test]
+fn a_link_to_a_device_with_a_hostile_name_is_refused() {
+    let Some(here) = scene() else { return };
+    node(&here.sandbox, "dev/a,readonly=1", here.disk.device());
+    symlink("a,readonly=1", here.sandbox.path("dev/link")).unwrap();
+    for backend in ["nvmet", "lio"] {
+        here.r0(backend).param("device", "/dev/link").run("start").answers(GENERIC).names("leads to");
+    }
+    assert!(here.configfs.tree().held().is_empty());
+}
+
+#[test]
+fn a_start_clears_nothing_and_offers_nothing_while_one_backend_cannot_be_asked() {
+    let Some(here) = machine() else { return };
+    here.r0("nvmet").param("allow", "any").run("start").answers(SUCCESS);
+    let link = here.sandbox.path(format!("sys/kernel/config/nvmet/ports/20000/subsystems/{}", nqn()));
+    std::fs::remove_file(link).unwrap();
+    here.sandbox.tool("gnbd_export", testkit::Tool::Babbles).file("proc/4190001/comm", "gnbd_serv\n");
+    here.bare("auto").param("allow", "any").run("start").answers(GENERIC).names("gnbd_export");
+    assert_eq!(here.configfs.tree().held(), ["/dev/drbd0"], "nothing was cleared");
+}
+
+#[test]
+fn without_sys_the_kernel_s_exports_are_unknown_and_not_absent() {
+    let Some(here) = scene() else { return };
+    let Scene { configfs, sandbox, disk: _disk, machine: _machine } = here;
+    drop(configfs);
+    std::fs::remove_dir_all(sandbox.path("sys/module")).unwrap();
+    for backend in ["nvmet", "lio", "auto"] {
+        let r0 = sandbox.host(Call::ocf(BINARY).param("name", "r0").param("device", "/dev/drbd0"));
+        let r0 = r0.param("backend", backend);
+        r0.probe().answers(GENERIC).names("/sys");
+        r0.run("stop").answers(GENERIC).names("/sys");
+    }
 }

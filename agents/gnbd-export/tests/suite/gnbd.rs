@@ -116,6 +116,55 @@ fn children_without_their_server_are_neither_running_nor_stopped() {
     r0.monitor().answers(NOT_RUNNING);
 }
 
+/// Its number in the file is old, or half written: it is dead only if it does not answer either.
+#[test]
+fn a_server_with_another_number_in_its_file_is_asked_all_the_same() {
+    let Some(here) = machine() else { return };
+    let r0 = r0(&here);
+    r0.run("start").answers(SUCCESS);
+    here.sandbox.file("var/run/gnbd/gnbd_serv.pid", "419\n");
+    r0.monitor().answers(SUCCESS);
+    r0.run("stop").answers(SUCCESS);
+    assert!(!here.sandbox.path("gnbd/exports/r0").exists());
+}
+
+/// The kernel takes a process's arguments and its list of files away before it closes them.
+#[test]
+fn a_child_that_is_dying_is_waited_for_and_never_a_stop() {
+    let Some(here) = machine() else { return };
+    let r0 = r0(&here).timeout_ms(4000);
+    for (state, code) in [("D", GENERIC), ("Z", SUCCESS)] {
+        r0.run("start").answers(SUCCESS);
+        here.sandbox
+            .file(&format!("proc/{CHILD}/comm"), "gnbd_serv\n")
+            .file(&format!("proc/{CHILD}/cmdline"), "");
+        here.sandbox.file(&format!("proc/{CHILD}/stat"), format!("{CHILD} (gnbd_serv) {state} 1 1 1\n"));
+        r0.run("stop").within_ms(4000).answers(code);
+        std::fs::remove_dir_all(here.sandbox.path(format!("proc/{CHILD}"))).unwrap();
+    }
+}
+
+#[test]
+fn a_list_with_a_failure_behind_it_is_not_believed() {
+    let Some(here) = machine() else { return };
+    let r0 = r0(&here);
+    r0.run("start").answers(SUCCESS);
+    here.sandbox.tool("gnbd_export", Tool::Does("echo 'no exported GNBDs'; exit 1".into()));
+    r0.monitor().answers(GENERIC);
+    r0.probe().answers(GENERIC);
+    r0.run("stop").answers(GENERIC);
+}
+
+#[test]
+fn a_list_too_long_to_be_kept_is_never_a_shorter_list() {
+    let Some(here) = machine() else { return };
+    let r0 = r0(&here);
+    r0.run("start").answers(SUCCESS);
+    let body = "for n in $(seq 2600); do printf 'Server[%s] : e%s\\n      file : /dev/sda\\n   sectors : 8\\n  readonly : no\\n    cached : yes\\n   timeout : no\\n\\n' $n $n; done";
+    here.sandbox.tool("gnbd_export", Tool::Does(body.into()));
+    r0.monitor().answers(GENERIC).names("too long");
+}
+
 #[test]
 fn an_export_that_was_withdrawn_by_force_is_cleared_by_start() {
     let Some(here) = machine() else { return };

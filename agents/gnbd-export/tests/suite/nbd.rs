@@ -192,6 +192,18 @@ fn a_process_of_somebody_else_is_not_taken_for_ours() {
     foreign.wait().unwrap();
 }
 
+/// A dying server says nothing of itself, but may have the device open.
+#[test]
+fn a_server_that_is_dying_is_never_a_stop() {
+    let Some(here) = scene() else { return };
+    let r0 = here.bare("nbd").timeout_ms(3000);
+    for (state, code) in [("D", GENERIC), ("Z", SUCCESS)] {
+        here.sandbox.file("proc/4190007/comm", "qemu-nbd\n").file("proc/4190007/cmdline", "");
+        here.sandbox.file("proc/4190007/stat", format!("4190007 (qemu-nbd) {state} 1 1 1\n"));
+        r0.run("stop").within_ms(3000).answers(code);
+    }
+}
+
 #[test]
 fn whom_a_server_cannot_refuse_it_does_not_serve() {
     let Some(here) = scene() else { return };

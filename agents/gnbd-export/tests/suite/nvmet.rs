@@ -122,6 +122,28 @@ fn the_same_name_with_another_device_is_an_error_and_stop_still_withdraws_it() {
     assert!(here.configfs.tree().held().is_empty());
 }
 
+/// Somebody has added one to the subsystem: it holds its device as ours does.
+#[test]
+fn another_namespace_that_is_on_is_never_stopped() {
+    let Some(here) = scene() else { return };
+    crate::scenes::node(&here.sandbox, "dev/drbd1", here.disk.device());
+    here.configfs.tree().devices.insert("/dev/drbd1".into(), DeviceIs::Good);
+    here.r0("nvmet").run("start").answers(SUCCESS);
+    let subsystem = here.sandbox.path("sys/kernel/config").join(subsystem());
+    let write = |name: &str, text: &str| std::fs::write(subsystem.join(name), text).unwrap();
+    std::fs::create_dir(subsystem.join("namespaces/2")).unwrap();
+    write("namespaces/2/device_path", "/dev/drbd1");
+    write("namespaces/2/enable", "1");
+    std::fs::remove_file(
+        here.sandbox.path(format!("sys/kernel/config/nvmet/ports/20000/subsystems/{}", nqn())),
+    )
+    .unwrap();
+    write("namespaces/1/enable", "0");
+    here.r0("nvmet").monitor().answers(GENERIC).names("namespace 2");
+    here.r0("nvmet").run("stop").answers(SUCCESS);
+    assert!(here.configfs.tree().held().is_empty() && here.configfs.tree().left().is_empty());
+}
+
 #[test]
 fn a_second_export_of_the_same_device_is_refused() {
     let Some(here) = scene() else { return };

@@ -147,6 +147,30 @@ fn a_name_that_nothing_here_knows_is_asked_of_vzctl() {
     assert_eq!(machine.calls("vzctl"), [["status", "db"]]);
 }
 
+/// 5 of a probe would be "stopped" to the cluster.
+#[test]
+fn a_name_that_may_be_what_runs_is_not_stopped_for_want_of_vzctl() {
+    let machine = running(openvz_node());
+    fs::remove_file(machine.path("usr/sbin/vzctl")).unwrap();
+    container(&machine, "db").probe().answers(GENERIC).names("vzctl");
+    machine.file("proc/vz/veinfo", "         0     0   120\n");
+    container(&machine, "db").probe().answers(NOT_RUNNING);
+}
+
+/// prlctl's word for a machine that is not here, and not for anything else that is missing.
+#[test]
+fn what_prlctl_itself_misses_is_no_missing_machine() {
+    for (words, code) in [
+        ("Failed to get VM config: The virtual machine could not be found.", NOT_RUNNING),
+        ("The service could not be found.", GENERIC),
+        ("libprl_sdk.so could not be found", GENERIC),
+    ] {
+        let machine = virtuozzo_node("VM", "running");
+        machine.tool("prlctl", Tool::Fails(255, words));
+        container(&machine, "vm1").monitor().answers(code);
+    }
+}
+
 #[test]
 fn a_uuid_of_virtuozzo_s_is_in_the_kernel_s_table() {
     let machine = node();
@@ -212,7 +236,10 @@ fn the_exit_code_of_vzctl_counts() {
         let machine = node();
         machine.file("refusals/status", format!("{refusal}\n"));
         ct101(&machine).monitor().answers(code).names(word).names("101");
+        // A kernel of OpenVZ's that does not tell: something may run.
+        ct101(&machine).probe().answers(GENERIC);
         // What is not installed here cannot run here.
+        fs::remove_dir(machine.path("proc/vz")).unwrap();
         let probe = if code == INSTALLED { NOT_RUNNING } else { code };
         ct101(&machine).probe().answers(probe);
     }
