@@ -1,10 +1,12 @@
 //! What an agent writes down for its next action. Below /run, which is empty after a boot, like what the records tell of.
 
 use crate::{Call, Context, Result};
+use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The directory of the agent's records, as a path for us.
 pub fn directory(call: &Call, agent: &str) -> PathBuf {
@@ -48,6 +50,43 @@ pub fn put(path: &Path, text: &[u8]) -> io::Result<()> {
 /// Forgets it.
 pub fn remove(path: &Path) {
     let _ = std::fs::remove_file(path);
+}
+
+/// Keeps other calls of the same agent off what all its resources share, as long as the answer is alive. After half of
+/// the time that is left it goes on without: a call that hangs must not take the others with it.
+pub fn lock(call: &Call, agent: &str) -> Option<File> {
+    let path = directory(call, agent).join("lock");
+    let made =
+        path.parent().map_or(Ok(()), |folder| DirBuilder::new().recursive(true).mode(0o700).create(folder));
+    let open = || {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        File::options().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path)
+    };
+    let file = match made.and_then(|()| open()) {
+        Ok(file) => file,
+        Err(error) => {
+            call.log.warn(format_args!("{} cannot be locked: {error}", shown(&path)));
+            return None;
+        }
+    };
+    call.step("waiting for another call of the agent");
+    let until = call.within(call.remaining() / 2);
+    if !flock_until(&file, until) {
+        call.log.warn(format_args!("{} is held by another call that does not end", shown(&path)));
+        return None;
+    }
+    Some(file)
+}
+
+fn flock_until(file: &File, until: Instant) -> bool {
+    const PAUSE: Duration = Duration::from_millis(10);
+    while rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() >= until {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    true
 }
 
 fn shown(path: &Path) -> String {
@@ -120,5 +159,18 @@ mod tests {
         let error = write(&path, b"record").unwrap_err();
         assert!(error.reason().contains("web.1 cannot be written"), "{error}");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_lock_keeps_others_off_until_it_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let open = || File::options().write(true).create(true).truncate(false).open(&path).unwrap();
+        let (one, two) = (open(), open());
+        let soon = || Instant::now() + Duration::from_millis(60);
+        assert!(flock_until(&one, soon()));
+        assert!(!flock_until(&two, soon()));
+        drop(one);
+        assert!(flock_until(&two, soon()));
     }
 }

@@ -65,10 +65,12 @@ impl Agent for GnbdExport {
     }
 
     fn start(&self, call: &Call) -> Result<()> {
+        let _alone = Self::alone(call);
         backend::start(&self.export(call)?, call)
     }
 
     fn stop(&self, call: &Call) -> Result<()> {
+        let _alone = Self::alone(call);
         backend::stop(&self.export(call)?, call)
     }
 
@@ -94,6 +96,11 @@ impl Agent for GnbdExport {
 impl GnbdExport {
     fn export(&self, call: &Call) -> Result<Export> {
         Export::of(self, call)
+    }
+
+    /// Ports, hosts and servers are shared by all exports of the node, and a cluster starts several at a time.
+    fn alone(call: &Call) -> Option<std::fs::File> {
+        if call.dry_run { None } else { ocf::record::lock(call, "gnbd-export") }
     }
 }
 

@@ -101,7 +101,7 @@ fn storage_targets_are_named() {
                 iBlock device: drbd0  UDEV PATH: /dev/drbd0  readonly: 0\n        Major: 147 Minor: 0  CLAIMED: IBLOCK\n";
     machine.file("sys/kernel/config/target/core/iblock_0/lun8/udev_path", "\n");
     machine.file("sys/kernel/config/target/core/iblock_0/lun8/info", info);
-    machine.file("sys/kernel/config/target/core/iblock_0/lun9/info", &info.replace("drbd0", "drbd01"));
+    machine.file("sys/kernel/config/target/core/iblock_0/lun9/info", info.replace("drbd0", "drbd01"));
     let answer =
         held(&machine).names("NVMe target disk1").names("SCSI target lun7").names("SCSI target lun8");
     assert!(!answer.stderr.contains("lun9"), "another device is not this one: {answer}");
