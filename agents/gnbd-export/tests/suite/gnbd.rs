@@ -135,6 +135,8 @@ fn a_child_that_is_dying_is_waited_for_and_never_a_stop() {
     let r0 = r0(&here).timeout_ms(4000);
     for (state, code) in [("D", GENERIC), ("Z", SUCCESS)] {
         r0.run("start").answers(SUCCESS);
+        // Another export keeps the server.
+        std::fs::copy(here.sandbox.path("gnbd/exports/r0"), here.sandbox.path("gnbd/exports/r1")).unwrap();
         here.sandbox
             .file(&format!("proc/{CHILD}/comm"), "gnbd_serv\n")
             .file(&format!("proc/{CHILD}/cmdline"), "");
