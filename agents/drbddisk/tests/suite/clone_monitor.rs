@@ -312,6 +312,16 @@ fn a_secondary_that_lost_a_promoted_peer_is_outdated_by_its_minor_if_that_is_wan
 }
 
 #[test]
+fn who_does_not_know_its_role_keeps_its_score() {
+    let machine = new_with(&list_9("Unknown", &[("peer-disk:UpToDate", "peer-disk:DUnknown")]));
+    instance(&machine).monitor().answers(GENERIC).names("r0");
+    let call = notice(&machine, "post", "promote").param("stop_outdates_secondary", "true");
+    call.meta("notify_promoted_uname", "there").run("notify").answers(SUCCESS);
+    assert!(scores(&machine).is_empty());
+    assert!(machine.calls("drbdsetup").iter().all(|call| call[0] != "outdate"));
+}
+
+#[test]
 fn a_notification_never_fails() {
     let machine = new("Secondary");
     machine.tool("drbdsetup", Tool::Fails(20, "no")).tool("drbdadm", Tool::Fails(20, "no"));
