@@ -116,13 +116,13 @@ pub fn remove(agent: &DrbdDisk, name: &str, call: &Call) -> Result<()> {
     if agent.dmtab.is_empty() {
         return Ok(());
     }
-    for device in ours(&mark(name), call) {
+    for device in ours(&mark(name), call)? {
         if !call.change(format_args!("run dmsetup remove {device}")) {
             continue;
         }
         let tool = call.tool("dmsetup")?.arg("remove").arg("--retry").arg(&device);
         let output = tool.within(call.remaining() / 2).run()?;
-        if !output.succeeded() || ours(&mark(name), call).contains(&device) {
+        if !output.succeeded() || ours(&mark(name), call)?.contains(&device) {
             return Err(Error::generic(format_args!(
                 "{name} is down, but {device} is still there, dmsetup remove: {}",
                 output.complaint()
@@ -133,15 +133,17 @@ pub fn remove(agent: &DrbdDisk, name: &str, call: &Call) -> Result<()> {
 }
 
 /// The names of the devices with that mark, from the kernel.
-fn ours(mark: &str, call: &Call) -> Vec<String> {
-    let entries = std::fs::read_dir(call.host.path(Path::new("/sys/block"))).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+fn ours(mark: &str, call: &Call) -> Result<Vec<String>> {
+    const BLOCK: &str = "/sys/block";
+    let entries = std::fs::read_dir(call.host.path(Path::new(BLOCK)));
+    let entries = entries.or_generic(format_args!("{BLOCK} cannot be read"))?;
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let line = |block: &str, file: &str| call.host.read_line(format!("/sys/block/{block}/dm/{file}"));
-    names
+    Ok(names
         .filter(|block| block.starts_with("dm-") && line(block, "uuid").as_deref() == Some(mark))
         .filter_map(|block| line(&block, "name"))
         .filter(|name| !name.is_empty() && !name.starts_with('-'))
-        .collect()
+        .collect())
 }
 
 #[cfg(test)]

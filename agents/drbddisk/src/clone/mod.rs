@@ -123,9 +123,12 @@ fn scores(agent: &DrbdDisk, call: &Call) -> Scores {
     })
 }
 
-/// The score after a change, if all of the state can be read.
+/// The score after a change, if all of the state can be read. Who does not know its role is worth what it was.
 fn update_score(agent: &DrbdDisk, call: &Call) -> Option<Resource> {
     let resource = agent.target(call).and_then(|target| drbd::observe(&target, call)).ok()?.whole()?;
+    if resource.role == Role::Unknown {
+        return None;
+    }
     promotion::publish(score(agent, &resource, call), call);
     Some(resource)
 }

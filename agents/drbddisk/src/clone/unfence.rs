@@ -3,7 +3,7 @@
 use crate::DrbdDisk;
 use crate::adm::drbdadm;
 use ocf::state::drbd::{Disk, Resource, Role};
-use ocf::{Call, Result};
+use ocf::{Call, Result, record};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub fn when_all_is_well(agent: &DrbdDisk, resource: &Resource, call: &Call) {
     }
     let done = mark(&resource.name, call);
     if !is_whole(resource) {
-        let _ = std::fs::remove_file(&done);
+        record::remove(&done);
         return;
     }
     let age =
@@ -30,12 +30,8 @@ pub fn when_all_is_well(agent: &DrbdDisk, resource: &Resource, call: &Call) {
     }
     match run(agent, &resource.name, call) {
         Ok(None) => {
-            let made = done
-                .parent()
-                .map_or(Ok(()), std::fs::create_dir_all)
-                .and_then(|()| std::fs::write(&done, ""));
-            if let Err(error) = made {
-                call.log.debug(format_args!("{}: {error}", done.display()));
+            if let Err(error) = record::write(&done, b"") {
+                call.log.debug(error);
             }
         }
         Ok(Some(complaint)) => {

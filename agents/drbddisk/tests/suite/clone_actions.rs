@@ -359,6 +359,11 @@ fn stop_believes_nobody_who_says_that_it_is_down() {
     let machine = new("Secondary");
     machine.tool("drbdadm", Tool::Succeeds);
     instance(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("r0");
+    assert!(scores(&machine).is_empty(), "what is up keeps its score");
+    // Nor when nobody can say what it is then.
+    machine.tool("drbdsetup", Tool::Fails(20, "netlink: no answer"));
+    instance(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("r0");
+    assert!(scores(&machine).is_empty());
 }
 
 /// drbdadm outdates a detached disk by its meta-data.

@@ -297,6 +297,14 @@ fn a_secondary_that_lost_a_promoted_peer_is_outdated_by_its_minor_if_that_is_wan
         call.meta("notify_stop_uname", stops).run("notify").answers(SUCCESS);
         machine.calls("drbdsetup").into_iter().filter(|call| call[0] == "outdate").collect::<Vec<_>>()
     };
+    let split = list_9(
+        "Primary",
+        &[
+            ("Connected role:Secondary", "Connecting role:Unknown"),
+            ("peer-disk:UpToDate", "peer-disk:DUnknown"),
+        ],
+    );
+    assert!(post(&new_with(&split), "there", " ").is_empty(), "a Primary keeps its data");
     let machine = lost();
     assert_eq!(post(&machine, "there", " "), [["outdate", "0"]]);
     assert_eq!(scores(&machine).last().unwrap(), "--delete");
@@ -309,6 +317,16 @@ fn a_secondary_that_lost_a_promoted_peer_is_outdated_by_its_minor_if_that_is_wan
     ] {
         assert!(post(&machine, promoted, stops).is_empty(), "{promoted} {stops}");
     }
+}
+
+#[test]
+fn who_does_not_know_its_role_keeps_its_score() {
+    let machine = new_with(&list_9("Unknown", &[("peer-disk:UpToDate", "peer-disk:DUnknown")]));
+    instance(&machine).monitor().answers(GENERIC).names("r0");
+    let call = notice(&machine, "post", "promote").param("stop_outdates_secondary", "true");
+    call.meta("notify_promoted_uname", "there").run("notify").answers(SUCCESS);
+    assert!(scores(&machine).is_empty());
+    assert!(machine.calls("drbdsetup").iter().all(|call| call[0] != "outdate"));
 }
 
 #[test]

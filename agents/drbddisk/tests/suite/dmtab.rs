@@ -133,6 +133,13 @@ fn a_device_that_is_still_in_use_fails_the_stop() {
 }
 
 #[test]
+fn devices_that_cannot_be_listed_are_not_taken_for_removed() {
+    let machine = striped(new_not_up());
+    let _ = std::fs::remove_dir_all(machine.path("sys/block"));
+    clone(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("/sys/block");
+}
+
+#[test]
 fn without_the_parameter_no_device_is_touched() {
     let machine = striped(new_down());
     machine.file("sys/block/dm-7/dm/name", "root100\n").file("sys/block/dm-7/dm/uuid", format!("{MARK}\n"));

@@ -41,6 +41,15 @@ fn missing_disks_are_1_in_a_foreign_group_too_and_two_parameters_relax_that() {
 }
 
 #[test]
+fn a_number_of_missing_disks_that_is_none_is_not_zero() {
+    let machine = vg(&["lv1"]);
+    for text in ["", "many", "-1"] {
+        set(&machine, "missing", text);
+        refused(&machine, "plain", GENERIC, "not about vg1");
+    }
+}
+
+#[test]
 fn an_exported_group_is_1() {
     let machine = vg(&["lv1"]);
     set(&machine, "attr", "wzx-n-");

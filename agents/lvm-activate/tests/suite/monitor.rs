@@ -91,6 +91,17 @@ fn a_kernel_that_cannot_be_asked_is_never_stopped() {
 }
 
 #[test]
+fn a_device_that_cannot_be_told_is_never_stopped() {
+    for file in ["dm/name", "dm/uuid", "dev"] {
+        let machine = vg(&["lv1"]);
+        active(&machine);
+        std::fs::remove_file(machine.path("sys/block/dm-1").join(file)).unwrap();
+        mode(&machine, "plain").probe().answers(GENERIC);
+        mode(&machine, "plain").monitor().answers(GENERIC);
+    }
+}
+
+#[test]
 fn hyphens_in_names_are_not_mixed_up_with_those_between_them() {
     let machine = vg_called("my-vg", &["a-lv", "b"]);
     let call = |vgname: &str, lvname: &str| {
