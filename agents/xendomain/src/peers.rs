@@ -163,9 +163,22 @@ mod tests {
         for word in ["node2", "10.0.0.2", "root@node2", "fe80::1", "a-b.c"] {
             assert!(is_host(word), "{word}");
         }
-        for word in
-            ["", "-oProxyCommand=x", "a b", "a;b", "$(x)", "a\nb", "@x", "a`b", "a/b", "a'b", "%h", "\u{e4}"]
-        {
+        for word in [
+            "",
+            "-oProxyCommand=x",
+            "-F",
+            "-lroot",
+            "a b",
+            "a;b",
+            "$(x)",
+            "a\nb",
+            "@x",
+            "a`b",
+            "a/b",
+            "a'b",
+            "%h",
+            "\u{e4}",
+        ] {
             assert!(!is_host(word), "{word}");
         }
         assert_eq!(parse(&Text::from("a, b\tc")).unwrap(), ["a", "b", "c"]);

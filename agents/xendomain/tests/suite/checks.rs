@@ -13,6 +13,12 @@ fn refused(machine: &Sandbox, names: &str) {
     assert!(changes(machine).is_empty(), "nothing may have been created");
 }
 
+#[track_caller]
+fn refused_with_peer(machine: &Sandbox, names: &str) {
+    web(machine).param("peers", "node2").run("start").answers(GENERIC).names(names);
+    assert!(changes(machine).is_empty(), "nothing may have been created");
+}
+
 #[test]
 fn a_disk_that_does_not_exist_is_named() {
     let machine = node();
@@ -156,6 +162,7 @@ fn drbd_is_the_second_witness_of_a_peer_that_does_not_answer() {
         (PRIMARY, "refuse", SUCCESS),
         (ALONE, "refuse", GENERIC),
         (ALONE, "allow", SUCCESS),
+        ("NetworkFailure ro:Primary/Secondary ds:UpToDate/UpToDate C r-----", "refuse", GENERIC),
         (both, "refuse", GENERIC),
         (both, "allow", GENERIC),
     ] {
@@ -171,7 +178,11 @@ fn a_disk_beside_drbd_has_no_witness() {
     let machine = on_drbd(PRIMARY);
     no_peer(&machine);
     config(&machine, "phy:/dev/drbd0,xvda,w\", \"phy:/dev/vg0/web,xvdb,w");
-    web(&machine).param("peers", "node2").run("start").answers(GENERIC).names("unknown");
+    machine.tool(
+        "drbdadm",
+        testkit::Tool::Does("case $1 in sh-resources) echo r0 ;; *) echo /dev/x ;; esac".into()),
+    );
+    refused_with_peer(&machine, "runs on node2 is unknown");
 }
 
 /// A cluster has one list for all its nodes.

@@ -95,6 +95,7 @@ fn a_guest_moves_and_both_ends_are_looked_at() {
         (call[0].as_str(), &call[call.len() - 2..]),
         ("migrate", ["3".to_owned(), "node2".to_owned()].as_slice())
     );
+    assert!(call[1] == "-s" && call[2].contains("-oBatchMode=yes"), "nobody is there to be asked: {call:?}");
     assert_eq!(machine.calls("ssh").len(), 2, "before and after");
     web(&machine).probe().answers(NOT_RUNNING);
     web(&machine).run("stop").answers(SUCCESS);
@@ -280,7 +281,7 @@ fn the_address_is_that_of_the_node_attribute() {
 
 #[test]
 fn a_hostile_target_is_no_argument() {
-    for target in ["-oProxyCommand=reboot", "a b", "$(reboot)", "a;reboot", "root@x"] {
+    for target in ["-oProxyCommand=reboot", "-F", "-lroot", "a b", "$(reboot)", "a;reboot", "root@x"] {
         let machine = pair(BOTH);
         to(&machine).meta("migrate_target", target).run("migrate_to").answers(ARGS);
         assert!(changes(&machine).is_empty() && machine.calls("ssh").is_empty());

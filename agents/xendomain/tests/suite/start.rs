@@ -188,6 +188,7 @@ fn wrong_parameters_are_code_6_in_start_and_forgiven_in_stop() {
         ("paused", "maybe"),
         ("peer_unknown", "perhaps"),
         ("peers", "-oProxyCommand=reboot"),
+        ("peers", "node2 -lroot"),
         ("reboot_wait", "x"),
         ("shutdown_acpi", "perhaps"),
     ] {

@@ -207,3 +207,15 @@ fn a_copy_that_a_crash_left_is_destroyed_if_it_holds_disks_and_has_ended() {
     on(&machine, "list", "dead");
     web(&machine).timeout_ms(6000).run("stop").answers(GENERIC).names("unknown").within_ms(6000);
 }
+
+/// Also where somebody else than stop destroys: nothing is gone before its disks are.
+#[test]
+fn what_is_destroyed_is_not_gone_before_its_disks_are() {
+    for action in ["monitor", "start"] {
+        let machine = with("web", "---s--");
+        machine.folder("sys/bus/xen-backend/devices/vbd-3-51712");
+        on(&machine, "destroy", "leaves-disk");
+        web(&machine).timeout_ms(9000).run(action).answers(GENERIC).names("vbd-3-51712").within_ms(9000);
+        assert!(changes(&machine).iter().all(|call| call[0] == "destroy"), "nothing is created beside it");
+    }
+}
