@@ -26,6 +26,9 @@ pub trait Agent: DeserializeOwned {
     /// Name, parameters and actions.
     const METADATA: Metadata;
 
+    /// Tables of replaced agents whose parameters have other names: invoked under the name of one, it is the table.
+    const OTHER_TABLES: &'static [Metadata] = &[];
+
     /// What the resource is, for a sentence.
     fn object(&self) -> String;
 

@@ -28,7 +28,9 @@ pub struct Tool<'a> {
     call: &'a Call,
     path: PathBuf,
     args: Vec<OsString>,
+    env: Vec<(&'static str, OsString)>,
     limit: Duration,
+    kept: usize,
 }
 
 /// What a tool said.
@@ -80,7 +82,7 @@ impl<'a> Tool<'a> {
                 crate::host::TOOL_DIRS.join(", ")
             ))
         })?;
-        Ok(Self { call, path, args: Vec::new(), limit: Duration::MAX })
+        Ok(Self { call, path, args: Vec::new(), env: Vec::new(), limit: Duration::MAX, kept: OUTPUT_KEPT })
     }
 
     /// One more argument.
@@ -90,10 +92,24 @@ impl<'a> Tool<'a> {
         self
     }
 
+    /// One more variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        self.env.push((name, value.as_ref().to_os_string()));
+        self
+    }
+
     /// No longer than this, however much time the action has left.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Keeps that many bytes of each output, for a tool whose whole answer is needed.
+    #[must_use]
+    pub fn keeping(mut self, bytes: usize) -> Self {
+        self.kept = bytes;
         self
     }
 
@@ -111,7 +127,7 @@ impl<'a> Tool<'a> {
         self.call.step(&format!("running {name}"));
         let began = Instant::now();
         let path = self.call.host.path(&self.path);
-        let result = run(&path, &self.args, began + limit, grace);
+        let result = run(&path, &self.args, &self.env, began + limit, grace, self.kept);
         match &result {
             Ok(output) => self.call.log.trace(format_args!(
                 "ran {} in {:?}: {}",
@@ -144,11 +160,18 @@ enum Failure {
 /// One message for a logger: true if it took it. It must not delay the action, so it has a second.
 pub(crate) fn run_detached_from_log(path: &Path, args: &[&str]) -> bool {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let second = Duration::from_secs(1);
-    matches!(run(path, &args, Instant::now() + second, Duration::from_millis(100)), Ok(output) if output.succeeded())
+    let (until, grace) = (Instant::now() + Duration::from_secs(1), Duration::from_millis(100));
+    matches!(run(path, &args, &[], until, grace, OUTPUT_KEPT), Ok(output) if output.succeeded())
 }
 
-fn run(path: &Path, args: &[OsString], deadline: Instant, grace: Duration) -> Result<Output, Failure> {
+fn run(
+    path: &Path,
+    args: &[OsString],
+    env: &[(&str, OsString)],
+    deadline: Instant,
+    grace: Duration,
+    kept: usize,
+) -> Result<Output, Failure> {
     let mut command = std::process::Command::new(path);
     command
         .args(args)
@@ -156,13 +179,14 @@ fn run(path: &Path, args: &[OsString], deadline: Instant, grace: Duration) -> Re
         .env("LC_ALL", "C")
         .env("PATH", crate::host::TOOL_DIRS.join(":"))
         .env_remove("LANGUAGE")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     sys::kill_with_us(&mut command);
     crate::process::adopt_orphans();
     let child = command.spawn().map_err(Failure::Spawn)?;
-    let mut running = Running::new(child);
+    let mut running = Running::new(child, kept);
     if let Some(status) = running.wait(deadline) {
         return Ok(running.output(status));
     }
@@ -179,10 +203,11 @@ struct Running {
     pidfd: Option<OwnedFd>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
+    kept: usize,
 }
 
 impl Running {
-    fn new(child: Child) -> Self {
+    fn new(child: Child, kept: usize) -> Self {
         let pid = i32::try_from(child.id()).map(Pid::from_raw);
         let pidfd = pid.ok().and_then(pidfd);
         if let Some(out) = &child.stdout {
@@ -191,7 +216,7 @@ impl Running {
         if let Some(err) = &child.stderr {
             let _ = rustix::io::ioctl_fionbio(err, true);
         }
-        Self { child, pidfd, stdout: Vec::new(), stderr: Vec::new() }
+        Self { child, pidfd, stdout: Vec::new(), stderr: Vec::new(), kept }
     }
 
     fn wait(&mut self, until: Instant) -> Option<ExitStatus> {
@@ -222,8 +247,8 @@ impl Running {
 
     /// Reads what is there. False once both pipes are closed.
     fn drain(&mut self) -> bool {
-        let out = self.child.stdout.as_mut().is_some_and(|pipe| drain(pipe, &mut self.stdout));
-        let err = self.child.stderr.as_mut().is_some_and(|pipe| drain(pipe, &mut self.stderr));
+        let out = self.child.stdout.as_mut().is_some_and(|pipe| drain(pipe, &mut self.stdout, self.kept));
+        let err = self.child.stderr.as_mut().is_some_and(|pipe| drain(pipe, &mut self.stderr, self.kept));
         if !out {
             self.child.stdout = None;
         }
@@ -245,13 +270,13 @@ impl Running {
     }
 }
 
-fn drain(pipe: &mut impl Read, kept: &mut Vec<u8>) -> bool {
+fn drain(pipe: &mut impl Read, kept: &mut Vec<u8>, limit: usize) -> bool {
     let mut buffer = [0_u8; 4096];
     loop {
         match pipe.read(&mut buffer) {
             Ok(0) => return false,
             Ok(length) => {
-                let room = OUTPUT_KEPT.saturating_sub(kept.len()).min(length);
+                let room = limit.saturating_sub(kept.len()).min(length);
                 kept.extend(buffer.iter().take(room));
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -60,8 +60,14 @@ fn open_missing_standard_files() {
     }
 }
 
+/// The table of the name under which the agent was called.
+fn table<A: Agent>(caller: &Caller) -> Metadata {
+    let called = caller.file_name();
+    A::OTHER_TABLES.iter().find(|table| called == table.name).copied().unwrap_or(A::METADATA)
+}
+
 fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     let dialect = invocation::dialect(caller, &metadata);
     let invocation = if dialect == Dialect::ByHand {
         match crate::cli::read(&metadata, &host, caller) {
@@ -86,7 +92,7 @@ fn answer<A: Agent>(began: Instant, host: Host, caller: &Caller) -> u8 {
     };
     match invocation.action.as_str() {
         "meta-data" if invocation.options.json => {
-            to_stdout(format_args!("{}\n", json::table(&metadata, &host)));
+            to_stdout(format_args!("{}\n", json::table(&metadata, A::OTHER_TABLES, &host)));
             return 0;
         }
         "meta-data" => {
@@ -242,7 +248,7 @@ fn trace_to_file(
 
 /// Everything between the reading of the call and the answer.
 fn act<A: Agent>(call: &Call, caller: &Caller, invocation: &Invocation) -> Result<State> {
-    let metadata = A::METADATA;
+    let metadata = table::<A>(caller);
     if let Some(major) = caller.get("OCF_RA_VERSION_MAJOR").filter(|_| invocation.dialect == Dialect::Ocf)
         && major != "1"
     {
@@ -411,6 +417,10 @@ fn finish(
     let dialect = invocation.dialect;
     let monitor = call.action == "monitor";
     let word = word(&result);
+    let trouble = match &result {
+        Ok(State::Degraded(why) | State::DegradedPromoted(why)) => Some(why.clone()),
+        _ => None,
+    };
     let (code, error) = match result {
         Ok(State::Stopped) => (ExitCode::NotRunning, None),
         Ok(State::Running) => (ExitCode::Success, None),
@@ -428,9 +438,13 @@ fn finish(
     };
     let word = if monitor && code == ExitCode::NotRunning { "stopped" } else { word };
     call.log.trace(format_args!("exit code {}", code.number()));
-    let because = match &error {
-        Some(error) => error.reason().to_string(),
-        None => call.because.borrow().clone(),
+    let because = match (&error, trouble) {
+        (Some(error), _) => error.reason().to_string(),
+        (None, Some(why)) => why,
+        (None, None) if monitor && call.because.borrow().is_empty() => {
+            format!("{} is {word}", call.object.borrow())
+        }
+        (None, None) => call.because.borrow().clone(),
     };
     if invocation.options.verbose && error.is_none() && !because.is_empty() {
         to_stderr(format_args!("because {because}"));

@@ -91,6 +91,13 @@ pub fn storage_targets(call: &Call, node: &Path) -> Vec<String> {
     const NVME: &str = "/sys/kernel/config/nvmet/subsystems";
     const SCSI: &str = "/sys/kernel/config/target/core";
     let is_node = |file: String| call.host.read_line(file).is_some_and(|path| Path::new(&path) == node);
+    // udev_path is what a tool has noted there, if any did. What the kernel has open stands in info.
+    let name = node.strip_prefix("/dev").unwrap_or(node).display().to_string().replace('/', "!");
+    let opened = format!("iBlock device: {name} ");
+    let has_open = |store: &str| {
+        let info = call.host.read(format!("{store}/info")).unwrap_or_default();
+        String::from_utf8_lossy(&info).contains(&opened)
+    };
     let mut found = Vec::new();
     for subsystem in entries(call, NVME) {
         for namespace in entries(call, &format!("{NVME}/{subsystem}/namespaces")) {
@@ -105,7 +112,8 @@ pub fn storage_targets(call: &Call, node: &Path) -> Vec<String> {
     }
     for adapter in entries(call, SCSI) {
         for store in entries(call, &format!("{SCSI}/{adapter}")) {
-            if is_node(format!("{SCSI}/{adapter}/{store}/udev_path")) {
+            let directory = format!("{SCSI}/{adapter}/{store}");
+            if is_node(format!("{directory}/udev_path")) || has_open(&directory) {
                 found.push(format!("SCSI target {}", printable(store.as_bytes())));
             }
         }

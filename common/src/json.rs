@@ -55,7 +55,8 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// All that the table says, for programs that make pages and completions of it.
-pub(crate) fn table(metadata: &Metadata, host: &Host) -> String {
+/// `others` are the tables that it has under other names.
+pub(crate) fn table(metadata: &Metadata, others: &[Metadata], host: &Host) -> String {
     let names = |names: &[&str]| list(names.iter().map(|name| quoted(name)));
     let parameters = metadata.parameters.iter().map(|row| {
         let kind = match row.kind {
@@ -89,6 +90,7 @@ pub(crate) fn table(metadata: &Metadata, host: &Host) -> String {
         .text("name", metadata.name)
         .text("version", env!("CARGO_PKG_VERSION"))
         .raw("also_called", names(metadata.also_called))
+        .raw("other_tables", list(others.iter().map(|other| quoted(other.name))))
         .text("short", metadata.short)
         .text("long", metadata.long)
         .raw("parameters", list(parameters))

@@ -44,6 +44,8 @@ pub struct Parameter {
     pub name: &'static str,
     /// Names under which the agents that we replace know it.
     pub aliases: &'static [&'static str],
+    /// Agent and name: in the meta-data under that agent's name, the parameter has this name.
+    pub shown_as: &'static [(&'static str, &'static str)],
     /// The type shown in the meta-data.
     pub kind: Kind,
     /// Shown as required in the meta-data; the agent decides what an empty value means.
@@ -69,6 +71,7 @@ impl Parameter {
         Self {
             name,
             aliases: &[],
+            shown_as: &[],
             kind,
             required: false,
             unique: false,
@@ -125,6 +128,17 @@ impl Parameter {
     pub const fn aliases(mut self, aliases: &'static [&'static str]) -> Self {
         self.aliases = aliases;
         self
+    }
+
+    /// Its names in the meta-data under the names of other agents; they have to be among the aliases.
+    pub const fn shown_as(mut self, names: &'static [(&'static str, &'static str)]) -> Self {
+        self.shown_as = names;
+        self
+    }
+
+    /// Its name in the meta-data of the agent called `agent`.
+    pub fn name_for(&self, agent: &str) -> &'static str {
+        self.shown_as.iter().find(|(called, _)| *called == agent).map_or(self.name, |(_, name)| name)
     }
 
     /// An empty value is a value.

@@ -145,3 +145,15 @@ pub(crate) fn close_inherited_files(keep: bool) {
         }
     }
 }
+
+/// DM_LIST_DEVICES (linux/dm-ioctl.h): fills `buffer`, which begins with a `struct dm_ioctl` that is filled in, with all
+/// device-mapper devices.
+pub(crate) fn list_mapped_devices(control: &std::fs::File, buffer: &mut [u8]) -> nix::Result<()> {
+    const DM_LIST_DEVICES: libc::Ioctl = 0xc138_fd02_u32 as libc::Ioctl; // _IOWR(0xfd, 2, struct dm_ioctl), 312 bytes
+    debug_assert!(buffer.len() >= 312);
+    // SAFETY: the structure says how long the buffer is, and the kernel writes no more than that.
+    let answer = unsafe {
+        libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(control), DM_LIST_DEVICES, buffer.as_mut_ptr())
+    };
+    nix::errno::Errno::result(answer).map(drop)
+}

@@ -26,7 +26,7 @@ fn write_all(xml: &mut String, metadata: &Metadata, name: &str, host: &Host) -> 
         writeln!(
             xml,
             "  <parameter name=\"{}\" unique=\"{}\" required=\"{}\">",
-            Escaped(row.name),
+            Escaped(row.name_for(name)),
             u8::from(row.unique),
             u8::from(row.required)
         )?;

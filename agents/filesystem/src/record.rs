@@ -5,13 +5,9 @@
 use crate::Filesystem;
 use ocf::mounts;
 use ocf::state::mountinfo::{Device, Mount, lexical};
-use ocf::{Call, Context, Result};
-use std::io::Write;
+use ocf::{Call, Result, record};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-
-const DIRECTORY: &str = "/run/holdfast/Filesystem";
+use std::path::PathBuf;
 
 /// A mount of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,38 +82,18 @@ impl Record {
 
 /// The record of what was mounted with these parameters, if there is a whole one that only root can have written.
 pub fn read(call: &Call, filesystem: &Filesystem) -> Option<Record> {
-    let path = path(call, filesystem);
-    let found = std::fs::symlink_metadata(&path).ok()?;
-    let trusted =
-        found.is_file() && found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
-    if !trusted {
-        return None;
-    }
-    Record::parse(&std::fs::read_to_string(path).ok()?).filter(|record| record.is_for(filesystem))
+    Record::parse(&record::read(&path(call, filesystem))?).filter(|record| record.is_for(filesystem))
 }
 
-/// Writes down `mount`: whole or not at all, wherever the agent is killed.
+/// Writes down `mount`.
 pub fn write(call: &Call, filesystem: &Filesystem, mount: &Mount, block: Option<Device>) -> Result<()> {
-    let path = path(call, filesystem);
-    let what = || format!("{} cannot be written", path.display());
-    let directory = call.host.path(Path::new(DIRECTORY)).into_owned();
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).or_generic(what())?;
-    let draft = path.with_extension(std::process::id().to_string());
-    let mut file = std::fs::File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(nix::fcntl::OFlag::O_NOFOLLOW.bits())
-        .open(&draft)
-        .or_generic(what())?;
-    file.write_all(Record::new(filesystem, mount, block).render().as_bytes()).or_generic(what())?;
-    std::fs::rename(&draft, &path).or_generic(what())
+    let text = Record::new(filesystem, mount, block).render();
+    record::write(&path(call, filesystem), text.as_bytes())
 }
 
 /// Forgets the mount.
 pub fn remove(call: &Call, filesystem: &Filesystem) {
-    let _ = std::fs::remove_file(path(call, filesystem));
+    record::remove(&path(call, filesystem));
 }
 
 /// One name for each directory parameter: HALO gives no instance name, and what the parameter leads to may change.
@@ -134,7 +110,7 @@ fn path(call: &Call, filesystem: &Filesystem) -> PathBuf {
         )
         .collect();
     let name = format!("{}-{:016x}", readable.trim_start_matches(['-', '.']), fnv1a(bytes));
-    call.host.path(Path::new(DIRECTORY)).join(name)
+    record::directory(call, "Filesystem").join(name)
 }
 
 /// The 64-bit FNV-1a hash: the next version of this program must find the same name.

@@ -1,7 +1,9 @@
 //! What every way of offering a device can do, which one is used, and what its findings mean.
 
 use crate::export::Export;
+use crate::gnbd::Gnbd;
 use crate::lio::Lio;
+use crate::nbd::{Nbd, Server};
 use crate::nvmet::Nvmet;
 use ocf::{Call, Dialect, Error, ExitCode, Result, State};
 use serde::Deserialize;
@@ -45,6 +47,19 @@ pub enum Found {
     Whole(Option<String>),
 }
 
+impl Found {
+    /// For people.
+    fn words(&self) -> String {
+        match self {
+            Self::Absent => "is not offered".into(),
+            Self::Remains => "is not offered, but something of it is left".into(),
+            Self::Partial(why) | Self::Different(why) => why.clone(),
+            Self::Whole(None) => "is offered".into(),
+            Self::Whole(Some(why)) => format!("is offered, but {why}"),
+        }
+    }
+}
+
 /// What the parameter `backend` takes.
 pub const CHOICES: &str = "auto, gnbd, nvmet, lio, nbd, qemu-nbd or nbd-server";
 
@@ -54,26 +69,43 @@ pub const CHOICES: &str = "auto, gnbd, nvmet, lio, nbd, qemu-nbd or nbd-server";
 pub enum Choice {
     /// The first of [`IN_ORDER`] that works here.
     Auto,
+    /// GNBD.
+    Gnbd,
     /// NVMe over TCP.
     Nvmet,
     /// iSCSI.
     Lio,
+    /// NBD by whichever server is there.
+    Nbd,
+    /// NBD by that of QEMU.
+    QemuNbd,
+    /// NBD by the original server.
+    NbdServer,
 }
 
 /// Whether it is one of them.
 pub fn is_choice(text: &str) -> bool {
-    matches!(text, "auto" | "nvmet" | "lio")
+    matches!(text, "auto" | "gnbd" | "nvmet" | "lio" | "nbd" | "qemu-nbd" | "nbd-server")
 }
 
-const IN_ORDER: [&dyn Backend; 2] = [&Nvmet, &Lio];
+const IN_ORDER: [&dyn Backend; 3] = [&Gnbd, &Nvmet, &Lio];
 
 impl Choice {
+    /// Whether it is one of the NBD servers.
+    pub fn is_nbd(self) -> bool {
+        matches!(self, Self::Nbd | Self::QemuNbd | Self::NbdServer)
+    }
+
     /// Where the export may be.
     fn backends(self) -> &'static [&'static dyn Backend] {
         match self {
             Self::Auto => &IN_ORDER,
+            Self::Gnbd => &[&Gnbd],
             Self::Nvmet => &[&Nvmet],
             Self::Lio => &[&Lio],
+            Self::Nbd => &[&Nbd(None)],
+            Self::QemuNbd => &[&Nbd(Some(Server::Qemu))],
+            Self::NbdServer => &[&Nbd(Some(Server::NbdServer))],
         }
     }
 }
@@ -140,11 +172,12 @@ fn look(export: &Export, call: &Call) -> Result<(&'static dyn Backend, Found)> {
 pub fn monitor(export: &Export, call: &Call) -> Result<State> {
     let (backend, found) = look(export, call)?;
     let mut word = backend.word();
-    if found == Found::Absent && export.choice == Choice::Auto && call.dialect == Dialect::ByHand {
+    if found == Found::Absent && export.choice == Choice::Auto && call.dialect != Dialect::Ocf {
         // Which one it would be.
         word = choose(export, call).map_or("no backend", |backend| backend.word());
     }
     call.note_for_status(word);
+    call.because(format_args!("export {} {} ({word})", export.name, found.words()));
     let state = verdict(&call.action, found, &export.name)?;
     if call.action == "monitor" && call.check_level >= ASKS_FROM_LEVEL && state != State::Stopped {
         backend.ask(export, call)?;
@@ -167,9 +200,15 @@ fn verdict(action: &str, found: Found, name: &str) -> Result<State> {
 pub fn start(export: &Export, call: &Call) -> Result<()> {
     let backend = choose(export, call)?;
     for other in export.choice.backends() {
-        if matches!(other.look(export, call), Ok(Found::Remains | Found::Partial(_))) {
-            call.log.info(format_args!("clearing what is left of export {} ({})", export.name, other.word()));
-            other.stop(export, call)?;
+        match other.look(export, call) {
+            Ok(Found::Remains | Found::Partial(_)) => {
+                let word = other.word();
+                call.log.info(format_args!("clearing what is left of export {} ({word})", export.name));
+                other.stop(export, call)?;
+            }
+            // One that cannot be asked may have the export.
+            Err(error) if error.code() != ExitCode::Installed => return Err(error),
+            _ => {}
         }
     }
     crate::device::check(export, call)?;
@@ -223,7 +262,7 @@ mod tests {
 
     #[test]
     fn no_word_of_the_status_line_says_anything_to_heartbeat() {
-        for choice in [Choice::Auto, Choice::Nvmet] {
+        for choice in [Choice::Auto, Choice::Nbd, Choice::QemuNbd, Choice::NbdServer] {
             for backend in choice.backends() {
                 let word = backend.word();
                 assert!(!["running", "stopped", "not", "OK"].iter().any(|bad| word.contains(bad)), "{word}");

@@ -1,6 +1,6 @@
 //! The device: what it must be before it is offered, and which one a kernel's word means.
 
-use crate::export::Export;
+use crate::export::{DEVICE_WORDS, Export, is_device};
 use nix::errno::Errno;
 use ocf::drbd::target::{Target, minor_on, same_disk};
 use ocf::drbd::verdict::Verdict;
@@ -34,16 +34,23 @@ pub fn check(export: &Export, call: &Call) -> Result<()> {
     if let Err(error) = open(0) {
         return Err(refused(device, &error));
     }
+    // open(2) alone does not mind.
+    let number = number(metadata.rdev());
+    if !export.readonly
+        && call.host.read_line(format!("/sys/dev/block/{number}/ro")).is_some_and(|ro| ro == "1")
+    {
+        return Err(Error::generic(format_args!("{shown} cannot be written here: it is write-protected")));
+    }
     // The kernel's NVMe target and the NBD servers would take a device that is mounted, or the disk below DRBD.
     if let Err(error) = open(nix::libc::O_EXCL) {
         if error.raw_os_error() != Some(Errno::EBUSY as i32) {
             return Err(refused(device, &error));
         }
-        return Err(in_use(device, metadata.rdev(), call));
+        return Err(in_use(device, number, call));
     }
     // Nor does it mind another export of the same device.
     if !holders::storage_targets(call, &node(export, call)?).is_empty() {
-        return Err(in_use(device, metadata.rdev(), call));
+        return Err(in_use(device, number, call));
     }
     Ok(())
 }
@@ -86,11 +93,12 @@ fn refused(device: &Path, error: &std::io::Error) -> Error {
     Error::generic(format_args!("{shown} cannot be opened: {error}"))
 }
 
-fn in_use(device: &Path, number: u64, call: &Call) -> Error {
-    let number = Device {
-        major: u32::try_from(nix::sys::stat::major(number)).unwrap_or(0),
-        minor: u32::try_from(nix::sys::stat::minor(number)).unwrap_or(0),
-    };
+fn number(rdev: u64) -> Device {
+    let half = |number| u32::try_from(number).unwrap_or(0);
+    Device { major: half(nix::sys::stat::major(rdev)), minor: half(nix::sys::stat::minor(rdev)) }
+}
+
+fn in_use(device: &Path, number: Device, call: &Call) -> Error {
     let node = holders::node_of(call, number).unwrap_or_else(|| device.to_path_buf());
     let holders = holders::of_whole_device(call, number, &node);
     let by = if holders.is_empty() { String::new() } else { format!(" by {}", holders.join(", ")) };
@@ -104,7 +112,16 @@ pub fn node(export: &Export, call: &Call) -> Result<PathBuf> {
         .or_generic(format_args!("device {} cannot be resolved", device.display()))?;
     let root = call.host.path(Path::new("/")).into_owned();
     let root = std::fs::canonicalize(root).unwrap_or_else(|_| PathBuf::from("/"));
-    Ok(path.strip_prefix(root).map_or(path.clone(), |inside| Path::new("/").join(inside)))
+    let node = path.strip_prefix(root).map_or(path.clone(), |inside| Path::new("/").join(inside));
+    // It is written into lists of options and files of lines.
+    if !node.to_str().is_some_and(is_device) {
+        return Err(Error::generic(format_args!(
+            "{} leads to '{}': accepted is {DEVICE_WORDS}",
+            device.display(),
+            ocf::printable(node.as_os_str().as_encoded_bytes())
+        )));
+    }
+    Ok(node)
 }
 
 /// Whether the kernel's or a tool's word for a device is the export's. Nothing is asked that may hang.
@@ -112,15 +129,20 @@ pub fn is_it(export: &Export, word: &str, call: &Call) -> Result<bool> {
     Ok(same_disk(&call.host, export.device()?, Path::new(word)))
 }
 
-/// The size of the device in sectors of 512 bytes, by the kernel's list; none if it does not say.
-pub fn sectors(export: &Export, call: &Call) -> Option<u64> {
-    let device = export.device().ok()?;
-    // Links in /dev lead to the kernel's own name.
-    let mut path = device.to_path_buf();
+/// The device's own node by links alone: nothing is asked that may hang.
+pub fn own_node(export: &Export, call: &Call) -> Option<PathBuf> {
+    let mut path = export.device().ok()?.to_path_buf();
+    // As many as the kernel follows.
     for _ in 0..40 {
         let Ok(target) = std::fs::read_link(call.host.path(&path)) else { break };
         path = ocf::state::mountinfo::lexical(&path.parent()?.join(target));
     }
-    let name = path.strip_prefix("/dev").ok()?.to_str()?.replace('/', "!");
+    Some(path)
+}
+
+/// The size of the device in sectors of 512 bytes, by the kernel's list; none if it does not say.
+pub fn sectors(export: &Export, call: &Call) -> Option<u64> {
+    let node = own_node(export, call)?;
+    let name = node.strip_prefix("/dev").ok()?.to_str()?.replace('/', "!");
     call.host.read_line(format!("/sys/class/block/{name}/size"))?.parse().ok()
 }

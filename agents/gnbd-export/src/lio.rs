@@ -131,11 +131,13 @@ fn see_store(export: &Export, call: &Call) -> Result<Option<Store>> {
         return Ok(None);
     }
     let read = |name: &str| Ok(configfs.read(&format!("{store}/{name}"))?.unwrap_or_default());
-    let device: String = read("udev_path")?;
     let enabled = read("enable")? == "1";
     // "T10 VPD Unit Serial Number: ..."
     let serial = read("wwn/vpd_unit_serial")?;
     let info = read("info")?;
+    // The attribute udev_path would be a note of targetcli's; this is what the kernel has open.
+    let path = info.split_once("UDEV PATH: ").and_then(|(_, rest)| rest.split_once("  readonly: "));
+    let device = path.map(|(path, _)| path.to_owned()).unwrap_or_default();
     Ok(Some(Store {
         is_it: enabled && call.action != "stop" && device::is_it(export, &device, call)?,
         device,

@@ -5,10 +5,9 @@
 //! - **monitor** looks whether the server lives and offers the right device under the right identity; from level 10 on
 //!   it asks over the network.
 //!
-//! How a device is offered is the matter of a [`backend::Backend`]: [`nvmet`].
+//! How a device is offered is the matter of a [`backend::Backend`]: [`gnbd`], [`nvmet`], [`lio`], [`nbd`].
 
 #![cfg_attr(not(test), no_main)]
-#![allow(dead_code)] // parameters of the backends that are still to come
 
 mod access;
 mod ask;
@@ -16,14 +15,17 @@ mod backend;
 mod configfs;
 mod device;
 mod export;
+mod gnbd;
 mod identity;
 mod lio;
 mod metadata;
+mod nbd;
 mod nvmet;
+mod processes;
 
 use crate::backend::Choice;
 use crate::export::Export;
-use ocf::{Agent, Call, Metadata, Result, State, Text};
+use ocf::{Agent, Call, ExitCode, Metadata, Result, State, Text};
 use serde::Deserialize;
 
 /// The parameters. Their documentation stands in [`metadata`].
@@ -59,7 +61,7 @@ impl Agent for GnbdExport {
     /// configfs and the short files of /proc answer at once, tools and sockets have deadlines of their own. The command
     /// line of a process is read through its memory, which a dying one may have locked.
     fn monitor_may_hang(&self, _call: &Call) -> bool {
-        false
+        self.backend.is_nbd() || self.options.contains("nbd")
     }
 
     fn start(&self, call: &Call) -> Result<()> {
@@ -73,10 +75,14 @@ impl Agent for GnbdExport {
     fn validate(&self, call: &Call) -> Result<()> {
         let export = self.export(call)?;
         export.device()?;
-        if call.action == "validate-all" && call.check_level >= 10 {
-            backend::choose(&export, call)?;
+        match call.action.as_str() {
+            "validate-all" => match backend::choose(&export, call) {
+                // What is wrong on every node is wrong without a look at this one.
+                Err(error) if call.check_level >= 10 || error.code() == ExitCode::Configured => Err(error),
+                _ => Ok(()),
+            },
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn by_hand(&self, _action: &str, call: &Call) -> Result<()> {

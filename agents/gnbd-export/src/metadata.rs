@@ -42,9 +42,15 @@ first 20 digits, the NQN nqn.2014-08.org.nvmexpress:uuid:UUID, the IQN iqn.2003-
 gnbd-export --name NAME identity prints them all. Two clusters whose exports meet at one client need different names, or
 a uuid of their own. A client that finds another uuid behind the same NQN gives the disk up with I/O errors.
 
-WARNING: without listen, the device is offered on every address of the node. nvmet and lio admit nobody who is not named
+A warning: without listen, the device is offered on every address of the node. nvmet and lio admit nobody who is not named
 in allow, but the names are not proven and the data is not encrypted; gnbd and nbd admit everybody who reaches the port.
-Keep it in a network of its own.
+Keep it in a network of its own. Who is taken out of allow keeps his connection until the export is restarted.
+
+monitor compares device, identity, mode, address and allow with what the kernel or the server has; the size, where a
+server keeps one of its own (gnbd, and nbd from level 10 on). Hosts or initiators other than those in allow are 190,
+degraded. From level 10 on it also asks over the network with a deadline: a Connect of NVMe as the first host of allow,
+or as nobody, which leaves a line in the kernel's log; a discovery of iSCSI; the handshake of NBD. gnbd is asked for its
+list every time.
 
 Differences from the resource scripts of old that promoted, exported and called gnbd_export, and why:
 
@@ -98,8 +104,8 @@ cannot refuse anybody, so they are not used when somebody is named.",
 const LISTEN: Parameter = Parameter::string("listen").default("0.0.0.0").accepts(export::is_address, export::ADDRESS_WORDS).doc(
     "Address to listen on",
     "An address of this node, 0.0.0.0 for all of IPv4, :: for all. The service address itself comes after the export, so
-it can stand here only with the kernel setting net.ipv4.ip_nonlocal_bind=1. gnbd listens on all addresses. WARNING: by
-default the device is offered on every network that this node is in.",
+it can stand here only with the kernel setting net.ipv4.ip_nonlocal_bind=1. gnbd listens on all addresses. A warning:
+by default the device is offered on every network that this node is in.",
 );
 
 const PORT: Parameter = Parameter::integer("port").accepts(export::is_port, export::PORT_WORDS).doc(

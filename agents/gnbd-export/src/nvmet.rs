@@ -39,6 +39,8 @@ struct Seen {
     device: String,
     is_it: bool,
     enabled: bool,
+    /// Another namespace of the subsystem that holds a device.
+    other: Option<String>,
     uuid: String,
     nguid: String,
     /// Where it is offered: type, address, service of each port.
@@ -70,6 +72,9 @@ impl Wanted {
 /// What it means; a decision on plain values.
 fn verdict(seen: Option<&Seen>, wanted: &Wanted) -> Found {
     let Some(seen) = seen else { return Found::Absent };
+    if let Some(number) = &seen.other {
+        return Found::Different(format!("has a namespace {number} that it should not have"));
+    }
     if !seen.enabled {
         return if seen.ports.is_empty() {
             Found::Remains
@@ -143,6 +148,13 @@ fn see(export: &Export, call: &Call) -> Result<Option<Seen>> {
     let attribute = |name: &str| configfs.read(&format!("{}/{name}", namespace(export)));
     let device = attribute("device_path")?.unwrap_or_default();
     let enabled = attribute("enable")?.unwrap_or_else(|| "0".into()) != "0";
+    let mut other = None;
+    let namespaces = format!("{}/namespaces", subsystem(export));
+    for number in configfs.list(&namespaces)?.into_iter().filter(|number| number != "1") {
+        if configfs.read(&format!("{namespaces}/{number}/enable"))?.is_some_and(|text| text != "0") {
+            other = Some(number);
+        }
+    }
     let mut ports = Vec::new();
     for (port, _) in links(export, call)? {
         ports.push(address_of(&port, call)?);
@@ -152,6 +164,7 @@ fn see(export: &Export, call: &Call) -> Result<Option<Seen>> {
         is_it: enabled && call.action != "stop" && device::is_it(export, &device, call)?,
         device,
         enabled,
+        other,
         uuid: attribute("device_uuid")?.unwrap_or_default(),
         nguid: attribute("device_nguid")?.unwrap_or_default(),
         ports,
@@ -410,6 +423,7 @@ mod tests {
             device: "/dev/drbd0".into(),
             is_it: true,
             enabled: true,
+            other: None,
             uuid: wanted().uuid,
             nguid: wanted().uuid,
             ports: vec![wanted().port],
@@ -436,6 +450,12 @@ mod tests {
             Found::Remains
         );
         assert!(matches!(found(|seen| seen.enabled = false), Found::Partial(_)));
+        let other = |seen: &mut Seen| {
+            seen.enabled = false;
+            seen.ports.clear();
+            seen.other = Some("2".into());
+        };
+        assert!(matches!(found(other), Found::Different(_)), "it holds a device");
         assert!(matches!(found(|seen| seen.ports.clear()), Found::Partial(_)));
         assert!(matches!(found(|seen| seen.is_it = false), Found::Different(_)));
         assert!(matches!(found(|seen| seen.uuid = "1".into()), Found::Different(_)));

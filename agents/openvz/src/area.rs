@@ -61,8 +61,10 @@ pub fn is_mounted(agent: &OpenVz, ctid: &Ctid, config: &Config, found: &Found, c
         return Ok(true);
     }
     match (config.root(), found.mounted) {
+        // The tool may know a root directory that is not the configured one any more.
+        (_, Some(true)) => Ok(true),
         (Ok(Some(_)), _) => Ok(!mounts_on_root(config, call)?.is_empty()),
-        (_, Some(mounted)) => Ok(mounted),
+        (_, Some(false)) => Ok(false),
         (Ok(None), None) | (Err(_), None) => {
             Ok(ask(Program::of(agent, call), ctid, call)?.mounted == Some(true))
         }
@@ -148,13 +150,12 @@ pub fn lock_holder(config: &Config, call: &Call) -> Option<String> {
     Some(format!("{}[{pid}]", printable(name.as_bytes())))
 }
 
-/// A container can go on running while its files are gone.
-pub fn warn_of_lost_area(ctid: &Ctid, call: &Call) {
-    let Ok(Some(config)) = Config::read(ctid, call) else { return };
-    if let Ok(private) = config.private()
-        && let Ok(None) = mount_of(call, &private)
+/// A container can go on running while its files are gone, or be started by hand where they are not the cluster's.
+pub fn warn_of_lost_area(ctid: &Ctid, require_mount: bool, call: &Call) {
+    if let Ok(Some(config)) = Config::read(ctid, call)
+        && let Err(error) = check_private(&config, require_mount, call)
     {
-        call.log.warn(format_args!("{ctid} runs, but its private area {} is not here", show(&private)));
+        call.log.warn(format_args!("it runs, but {error}"));
     }
 }
 

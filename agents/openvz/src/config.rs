@@ -82,16 +82,19 @@ impl Config {
         Ok(None)
     }
 
-    /// For a stop, which has to do with what is there: without a configuration of the container's that can be read, the
-    /// node's settings tell where it would be.
+    /// For a stop, which has to do with what is there: without a configuration of the container's, the node's settings
+    /// tell where it would be. With one that cannot be read, only the tool can tell.
     pub fn read_or_guess(ctid: &Ctid, call: &Call) -> Self {
-        match Self::read(ctid, call) {
+        let node = match Self::read(ctid, call) {
             Ok(Some(config)) => return config,
-            Ok(None) => {}
-            Err(error) => call.log.warn(error),
-        }
+            Ok(None) => node_settings(call),
+            Err(error) => {
+                call.log.warn(error);
+                Settings::default()
+            }
+        };
         let id = ids(ctid, call).into_iter().next().unwrap_or_else(|| ctid.as_str().to_string());
-        Self { id, text: Vec::new(), own: Settings::default(), node: node_settings(call) }
+        Self { id, text: Vec::new(), own: Settings::default(), node }
     }
 
     /// A setting of the container.

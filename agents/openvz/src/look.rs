@@ -63,6 +63,17 @@ impl Found {
         !matches!(self.run, Run::Down | Run::Suspended)
     }
 
+    /// The same for people.
+    pub fn words(self) -> &'static str {
+        match (self.run, self.note()) {
+            (_, Some(note)) => note,
+            (Run::Running, _) => "running",
+            (Run::Coming, _) => "about to run",
+            (Run::Going, _) => "on its way to another state",
+            (_, None) => "down",
+        }
+    }
+
     /// A word for the status line.
     pub fn note(self) -> Option<&'static str> {
         match self.run {
@@ -98,14 +109,15 @@ pub fn look(agent: &OpenVz, ctid: &Ctid, call: &Call) -> Result<Found> {
         Kernel::Down | Kernel::Leftover(_) => Ok(Found::by_kernel(Run::Down)),
         Kernel::Silent => match ask(program, ctid, call) {
             // Nothing can run where there is neither a tool nor a trace of a container in the kernel.
-            Err(error)
-                if call.action == "stop"
-                    && error.code() == ExitCode::Installed
-                    && shows_no_container(call) =>
-            {
-                call.log.debug(error);
-                Ok(Found::by_kernel(Run::Down))
-            }
+            Err(error) if error.code() == ExitCode::Installed => match call.action.as_str() {
+                "stop" if shows_no_container(call) => {
+                    call.log.debug(error);
+                    Ok(Found::by_kernel(Run::Down))
+                }
+                // Of a probe, 5 would mean that it cannot run here.
+                "monitor" if call.probe && !shows_no_container(call) => Err(Error::generic(error.reason())),
+                _ => Err(error),
+            },
             answer => answer,
         },
     }
@@ -138,7 +150,11 @@ fn is_unknown_to(program: Program, output: &Output) -> bool {
         Program::Vzctl => output.code == Some(NO_CONFIG),
         Program::Prlctl => {
             output.code.is_some_and(|code| code != 0)
-                && String::from_utf8_lossy(&output.stderr).contains("could not be found")
+                && String::from_utf8_lossy(&output.stderr).lines().any(|line| {
+                    // Of what: a missing library or service is not a missing machine.
+                    let of = ["machine could not", "environment could not", "container could not"];
+                    line.contains("could not be found") && of.iter().any(|words| line.contains(words))
+                })
         }
     }
 }
@@ -241,6 +257,9 @@ mod tests {
         for (given, ids, running, program, verdict) in [
             ("101", &["101"][..], &["0", "101"][..], Vzctl, Runs),
             ("101", &["101"], &["0", "102"], Vzctl, Down),
+            // It runs although its configuration has gone.
+            ("101", &[], &["0", "101"], Vzctl, Runs),
+            (UUID, &[], &["0", UUID], Vzctl, Runs),
             // No configuration here, but nothing that it could be.
             ("101", &[], &["0", "102"], Vzctl, Down),
             ("db", &[], &["0"], Vzctl, Down),

@@ -76,6 +76,7 @@ impl Agent for OpenVz {
         let ctid = self.ctid()?;
         let found = look(self, &ctid, call)?;
         call.log.trace(format_args!("found: {found:?}"));
+        call.because(format_args!("container {ctid} is {}", found.words()));
         if let Some(word) = found.note() {
             call.note_for_status(word);
         }
@@ -159,7 +160,7 @@ impl OpenVz {
             if let Some(why) = why {
                 return Err(Error::generic(format_args!("{ctid} runs, but executes no command: {why}")));
             }
-            area::warn_of_lost_area(ctid, call);
+            area::warn_of_lost_area(ctid, self.require_mount, call);
         }
         if !call.probe {
             shortage::warn(ctid, call);

@@ -39,7 +39,8 @@ Migration (migrate_mode, and the resource's meta-attribute allow-migrate=true): 
 at the same time between migrate_to and migrate_from. That is so with a cluster file system or NFS, and with
 vzmigrate, which copies them. It is not so with a file system on DRBD below the container, in a group or with order
 constraints: it would have to be unmounted here and mounted there in between, and a cluster does that by stopping the
-container. Leave migrate_mode=none there. A dump of a migration has a name of its own and is never resumed by start.
+container. Leave migrate_mode=none there. A dump of a migration has a name of its own and is never resumed by start,
+nor by the node that has written it.
 
 Differences from the script openvz, and why:
 
@@ -53,7 +54,8 @@ Differences from the agent ManageVE, and why:
 - Names and UUIDs are accepted. What no container can be called is 2 for every action, as it was.
 - The kernel's /proc/vz/veinfo decides, without vzctl. Otherwise vzctl is run once, not twice, and its exit code counts.
 - A private area that is not visible is no error and is not logged; but while processes run, the container runs.
-- A missing vzctl is 5, but 7 for a probe, and 0 for a stop if the kernel shows no trace of a container.
+- A missing vzctl is 5. If the kernel shows no trace of a container, it is 7 for a probe and 0 for a stop; if it does, and
+cannot tell whether it is this one, it is 1 for a probe.
 - A start that vzctl refuses because the container is not on this node (its codes 5, 10, 14, 22 to 24, 43) is 5, and
   because of DISABLED=yes it is 6. All other failures are 1.
 - A paused container of Virtuozzo is running; a suspended one is stopped, and start does not resume its old memory unless
@@ -63,7 +65,7 @@ Differences from the agent ManageVE, and why:
 - usage and status are known; a stop that is late kills the container, and is verified.";
 
 const PARAMETERS: &[Parameter] = &[
-    Parameter::string("ctid").required().unique().aliases(&["veid"]).from_link_name().doc(
+    Parameter::string("ctid").required().unique().aliases(&["veid"]).shown_as(&[("ManageVE", "veid")]).from_link_name().doc(
         "Which container",
         "The id of the container, its UUID or its name. 0, which is the node itself, is not accepted.",
     ),

@@ -2,7 +2,8 @@
 //! at the same time.
 //!
 //! The memory goes into a file of a name that no `vzctl start` looks for, so that it can never be resumed by
-//! surprise. Beside it lies a marker, written last, that says which file it is about.
+//! surprise. Beside it lies a marker, written last, that says which file it is about and which node has written it: in a
+//! directory that the nodes do not share, a node would find its own memory of an earlier migration.
 
 use crate::config::Config;
 use crate::ctid::Ctid;
@@ -96,7 +97,7 @@ fn suspend(agent: &OpenVz, ctid: &Ctid, call: &Call) -> Result<()> {
             return Err(codes::failure("vzctl", "umount", ctid.as_str(), &output));
         }
     }
-    let marker = marker(&config, &dump, call)?;
+    let marker = marker(&config, &dump, call)? + &written_on(call);
     write_marker(&call.host.path(&marker_of(&dump)), &marker)
 }
 
@@ -109,6 +110,12 @@ fn marker(config: &Config, dump: &Path, call: &Call) -> Result<String> {
         return Err(Error::generic(format_args!("the memory dump {shown} is empty, or no file")));
     }
     Ok(format!("ctid={}\nbytes={}\nseconds={}\n", config.id, found.len(), found.mtime()))
+}
+
+/// The marker's last line: no memory comes from the node that it goes to.
+fn written_on(call: &Call) -> String {
+    let node = call.host.read_line("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("node={}\n", ocf::printable(node.as_bytes()))
 }
 
 fn write_marker(path: &Path, text: &str) -> Result<()> {
@@ -124,12 +131,16 @@ fn restore(agent: &OpenVz, ctid: &Ctid, call: &Call) -> Result<()> {
     let shown = area::show(&dump);
     let recorded = call.host.read(marker_of(&dump)).unwrap_or_default();
     let matches = marker(&config, &dump, call).and_then(|now| {
-        if now.as_bytes() == recorded {
-            return Ok(());
+        let node = recorded.strip_prefix(now.as_bytes()).filter(|node| node.starts_with(b"node="));
+        match node {
+            Some(node) if node == written_on(call).as_bytes() => Err(Error::generic(format_args!(
+                "{ctid}: {shown} is this node's own: set dump_dir to a directory that both nodes have mounted"
+            ))),
+            Some(_) => Ok(()),
+            None => Err(Error::generic(format_args!(
+                "{ctid}: {shown} is not what migrate_to has written: it is started anew"
+            ))),
         }
-        Err(Error::generic(format_args!(
-            "{ctid}: {shown} is not what migrate_to has written: it is started anew"
-        )))
     });
     if let Err(error) = matches {
         let _ = forget_migration(&dump, call);

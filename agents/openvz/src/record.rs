@@ -3,9 +3,7 @@
 
 use crate::area::{mount_of, show};
 use crate::config::{Config, Settings};
-use ocf::{Call, Context, Result};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use ocf::{Call, Context, record};
 use std::path::{Path, PathBuf};
 
 /// Written by `vzctl start` itself.
@@ -51,22 +49,11 @@ pub fn keep(config: &Config, private: &Path, call: &Call) {
         return;
     }
     if call.change(format_args!("write {}", show(&path)))
-        && let Err(error) = write(&call.host.path(&path), &text)
+        && let Err(error) = record::put(&call.host.path(&path), &text)
+            .or_generic(format_args!("{} cannot be written", show(&path)))
     {
         call.log.info(error);
     }
-}
-
-fn write(path: &Path, text: &[u8]) -> Result<()> {
-    let what = || format!("{} cannot be written", show(path));
-    let draft = path.with_extension(std::process::id().to_string());
-    let mut options = std::fs::File::options();
-    let mut file = options.write(true).create_new(true).mode(0o600).open(&draft).or_generic(what())?;
-    let written = file.write_all(text).and_then(|()| std::fs::rename(&draft, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    written.or_generic(what())
 }
 
 /// Beside the private area and not in it, where the guest could put a link. None: that is another file system.

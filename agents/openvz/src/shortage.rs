@@ -36,7 +36,9 @@ pub fn warn(ctid: &Ctid, call: &Call) {
                 ));
             }
         }
-        if let Err(error) = write(&call.host.path(Path::new(&path)), now.as_bytes()) {
+        if !call.dry_run
+            && let Err(error) = write(&call.host.path(Path::new(&path)), now.as_bytes())
+        {
             call.log.debug(error);
         }
     }

@@ -10,9 +10,12 @@ use crate::look::{Found, Program, look};
 use crate::start::{PAUSE, is_time_for_another, locked};
 use crate::{OpenVz, area};
 use nix::sys::signal::{SigSet, Signal};
-use ocf::{Call, Error, Result};
+use ocf::{Call, Error, ExitCode, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+/// How long a tool that holds back SIGTERM takes to be ended.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// Stops the container. Called when it is not known to be stopped.
 pub fn stop(agent: &OpenVz, ctid: &Ctid, call: &Call) -> Result<()> {
@@ -70,9 +73,9 @@ impl Job<'_> {
         match self.look() {
             Ok(found) if !found.is_alive() => Ok(()),
             _ if second == Refusal::Locked => Err(locked(ctid, Some(self.config), call)),
-            Ok(_) => Err(Error::generic(format_args!("{ctid} still runs, {second}"))),
+            Ok(_) => Err(second.failure(format!("{ctid} still runs, {second}"))),
             Err(error) if second == Refusal::Nothing => Err(error),
-            Err(_) => Err(Error::generic(format_args!("{ctid} is in a state that cannot be told, {second}"))),
+            Err(_) => Err(second.failure(format!("the state of {ctid} cannot be told, {second}"))),
         }
     }
 
@@ -87,16 +90,16 @@ impl Job<'_> {
             let left = until.saturating_duration_since(Instant::now());
             let tool = match call.tool(self.program.name()) {
                 Ok(tool) => tool.arg("stop").arg(self.ctid.as_str()),
-                Err(error) => return Refusal::Error(error.reason().into()),
+                Err(error) => return Refusal::Error(error),
             };
             let tool = match (quick, self.program) {
                 (false, _) => tool,
                 (true, Program::Vzctl) => tool.arg("--fast"),
                 (true, Program::Prlctl) => tool.arg("--kill"),
             };
-            let output = match tool.within(left).run() {
+            let output = match tool.within(left - GRACE.min(left / 4)).run() {
                 Ok(output) => output,
-                Err(error) => return Refusal::Error(error.reason().into()),
+                Err(error) => return Refusal::Error(error),
             };
             if output.succeeded() {
                 return Refusal::Nothing;
@@ -106,7 +109,7 @@ impl Job<'_> {
             call.log.info(format_args!("{error}; {}", output.complaint()));
             let is_locked = self.program == Program::Vzctl && output.code == Some(LOCKED);
             if !is_locked {
-                return Refusal::Error(error.reason().into());
+                return Refusal::Error(error);
             }
             if Instant::now() + PAUSE >= until {
                 return Refusal::Locked;
@@ -170,7 +173,17 @@ enum Refusal {
     /// The tool says that it did it.
     Nothing,
     Locked,
-    Error(String),
+    Error(Error),
+}
+
+impl Refusal {
+    /// The failure of the action: 5 if the tool or what it needs is not installed, as the replaced agent had it.
+    fn failure(&self, reason: String) -> Error {
+        match self {
+            Self::Error(error) if error.code() == ExitCode::Installed => Error::installed(reason),
+            _ => Error::generic(reason),
+        }
+    }
 }
 
 impl std::fmt::Display for Refusal {
@@ -178,7 +191,7 @@ impl std::fmt::Display for Refusal {
         match self {
             Self::Nothing => f.write_str("although the tool says that it was stopped"),
             Self::Locked => f.write_str("another vzctl works on it"),
-            Self::Error(text) => f.write_str(text),
+            Self::Error(error) => f.write_str(error.reason()),
         }
     }
 }

@@ -108,19 +108,12 @@ pub fn observe(target: &Target, call: &Call) -> Result<Observed> {
     {
         return Ok(Observed::parts(parts));
     }
-    let time = call.remaining();
     match by_list(target, &kernel, call) {
         Ok(Some(parts)) => Ok(Observed::parts(parts)),
         // Nothing that is up is it. A disk that a resource has lost is no longer in the list: its name decides.
         Ok(None) => by_role(target, &kernel, call),
         Err(error) => {
-            call.log.debug(format_args!("{error}; another tool is asked instead"));
-            // What hung would hang again.
-            if call.remaining() > time * 3 / 4
-                && let Some(observed) = by_json(target, &kernel, call)
-            {
-                return Ok(observed);
-            }
+            call.log.debug(format_args!("{error}; drbdadm is asked instead"));
             by_role(target, &kernel, call).map_err(|second| {
                 // Code 1: that the tools are missing does not mean that the disk is not in use.
                 Error::generic(format_args!("{second}, {error}"))
@@ -174,16 +167,20 @@ fn by_list(target: &Target, kernel: &Kernel, call: &Call) -> Result<Option<Vec<R
         list = list.arg(name);
     }
     let output = list.run()?;
-    if !output.succeeded() {
-        return Err(Error::generic(format_args!("drbdsetup events2: {}", output.complaint())));
-    }
-    let resources = events::parse(&output.stdout)
-        .map_err(|why| Error::generic(format_args!("drbdsetup events2 cannot be understood: {why}")))?;
+    let listed = if output.succeeded() {
+        events::parse(&output.stdout).map_err(|why| format!("cannot be understood: {why}"))
+    } else {
+        Err(output.complaint())
+    };
+    let resources = listed.or_else(|why| {
+        call.log.debug(format_args!("drbdsetup events2: {why}; status --json is asked instead"));
+        by_json(kernel, call).ok_or_else(|| Error::generic(format_args!("drbdsetup events2: {why}")))
+    })?;
     Ok(of_target(target, resources, call))
 }
 
 /// The same as JSON, which only DRBD 9 has. None: it does not help.
-fn by_json(target: &Target, kernel: &Kernel, call: &Call) -> Option<Observed> {
+fn by_json(kernel: &Kernel, call: &Call) -> Option<Vec<Resource>> {
     if !matches!(kernel, Kernel::New | Kernel::Garbled) {
         return None;
     }
@@ -192,13 +189,8 @@ fn by_json(target: &Target, kernel: &Kernel, call: &Call) -> Option<Observed> {
     if !output.succeeded() {
         return None;
     }
-    match json::parse(&output.stdout) {
-        Ok(resources) => of_target(target, resources, call).map(Observed::parts),
-        Err(why) => {
-            call.log.debug(format_args!("drbdsetup status --json: {why}"));
-            None
-        }
-    }
+    let parsed = json::parse(&output.stdout);
+    parsed.inspect_err(|why| call.log.debug(format_args!("drbdsetup status --json: {why}"))).ok()
 }
 
 /// Those of the resources that the target means. None: a disk that no resource has, while one of them is Primary.
@@ -276,6 +268,10 @@ fn lines(call: &Call, words: &[&str]) -> Result<Vec<String>> {
     let output = tool.within(call.remaining() / 2).run()?;
     if output.succeeded() {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        // It ends its last line too.
+        if !text.is_empty() && !text.ends_with('\n') {
+            return Err(Error::generic(format_args!("drbdadm {} broke off", words.join(" "))));
+        }
         return Ok(text.split_ascii_whitespace().map(str::to_string).collect());
     }
     let error = format!("drbdadm {}: {}", words.join(" "), output.complaint());

@@ -2,3 +2,4 @@
 
 pub mod drbd;
 pub mod mountinfo;
+pub mod xen;

@@ -165,6 +165,16 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     }
 }
 
+/// Heartbeat calls ten times more by itself, and the peer waits for all of them.
+#[test]
+fn a_stop_that_fails_takes_heartbeat_ten_seconds_a_call() {
+    let machine = old(PRIMARY);
+    machine.file("refusals/secondary", "*11 0: State change failed: (-12) Device is held open by someone\n");
+    let answer = heartbeat(&machine).run_args(["r0", "stop"]).exits(1);
+    assert!((7..12).contains(&answer.elapsed.as_secs()), "{answer}");
+    assert!(answer.stderr.contains("r0 is still Primary"), "{answer}");
+}
+
 /// Also under the path that Heartbeat uses: its own calls always end with the action.
 #[test]
 fn verbose_says_what_was_read_and_why() {

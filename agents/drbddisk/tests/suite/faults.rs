@@ -6,7 +6,7 @@ use testkit::{Sandbox, Tool};
 use crate::scenes::{PRIMARY, SECONDARY, new, old, r0};
 
 /// What the cluster allows the action here.
-const TIMEOUT_MS: u64 = 3000;
+const TIMEOUT_MS: u64 = 5000;
 
 fn break_tool(machine: &Sandbox, tool: &str, behaviour: Option<Tool>) {
     match behaviour {

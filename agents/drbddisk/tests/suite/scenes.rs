@@ -23,10 +23,22 @@ turn() {
     [ -f "$root/list" ] && sed -i "s/\(exists resource name:[^ ]* role:\)[A-Za-z]*/\1$1/" "$root/list"
     true
 }
+[ "$1" = -c ] && shift 2
 case $1 in
 primary) refuse primary; turn Primary ;;
 secondary) refuse secondary; turn Secondary ;;
-adjust) refuse adjust; [ -f "$root/up" ] && cp "$root/up" "$root/list"; true ;;
+adjust | attach)
+    refuse "$1"
+    if [ -f "$root/up" ] && ! grep -q resource "$root/list"; then cp "$root/up" "$root/list"; fi
+    [ -f "$root/up-proc" ] && cp "$root/up-proc" "$root/proc/drbd"
+    true ;;
+down)
+    refuse down
+    echo 'exists -' >"$root/list"
+    [ -f "$root/proc/drbd" ] && sed -i '/^ [0-9]*: cs:/,/ns:/d' "$root/proc/drbd"
+    true ;;
+check-resize | new-resource | new-minor | outdate | unfence-peer) refuse "$1" ;;
+dump) cat "$root/config/dump" ;;
 role) refuse role; cat "$root/role" ;;
 sh-resources) refuse sh-resources; cat "$root/config/resources" ;;
 sh-dev | sh-ll-dev)
@@ -48,6 +60,13 @@ case "$1 $2" in
         exit "$code"
     fi
     if [ -n "$3" ]; then grep "name:$3 " "$root/list"; echo 'exists -'; else cat "$root/list"; fi ;;
+"status --json")
+    [ -f "$root/json" ] || { echo "drbdsetup: unrecognized option '--json'" >&2; exit 20; }
+    cat "$root/json" ;;
+"down "*)
+    echo 'exists -' >"$root/list"
+    sed -i '/^ [0-9]*: cs:/,/ns:/d' "$root/proc/drbd" ;;
+"outdate "*) ;;
 "secondary "*)
     sed -i "s,ro:[A-Z][a-z]*/,ro:Secondary/," "$root/proc/drbd"
     sed -i "s/\(exists resource name:[^ ]* role:\)[A-Za-z]*/\1Secondary/" "$root/list" ;;
@@ -70,7 +89,57 @@ fn machine() -> Sandbox {
     machine.tool("drbdadm", Tool::Does(DRBDADM.into())).tool("drbdsetup", Tool::Does(DRBDSETUP.into()));
     machine.folder("refusals").folder("sys/module/drbd");
     configure(&machine, &[("r0", "/dev/drbd0\n", "/dev/vg0/lv0\n")]);
-    machine.file("dev/vg0/lv0", "");
+    machine.file("dev/vg0/lv0", "").file("dev/drbd0", "");
+    machine.tool("crm_attribute", Tool::Succeeds).tool("crm_master", Tool::Succeeds);
+    machine
+}
+
+/// An instance of a promotable clone for r0, called as Pacemaker 2.1 does on the node that it calls `here`.
+pub(crate) fn instance(machine: &Sandbox) -> Call {
+    let meta = [
+        ("promoted_max", "1"),
+        ("promoted_node_max", "1"),
+        ("master_max", "1"),
+        ("master_node_max", "1"),
+        ("clone_max", "2"),
+        ("clone_node_max", "1"),
+        ("notify", "true"),
+        ("on_node", "here"),
+    ];
+    meta.iter().fold(r0(machine), |call, (name, value)| call.meta(name, value))
+}
+
+/// What the cluster was told, the words after `crm_attribute --promotion --lifetime=reboot`.
+pub(crate) fn scores(machine: &Sandbox) -> Vec<String> {
+    let calls = machine.calls("crm_attribute");
+    let told = |call: &Vec<String>| {
+        assert_eq!(call[..2], ["--promotion", "--lifetime=reboot"]);
+        call[2..].join(" ").replace("--update=", "")
+    };
+    calls.iter().map(told).collect()
+}
+
+/// What drbdadm was told to change.
+pub(crate) fn changes(machine: &Sandbox) -> Vec<String> {
+    let calls = machine.calls("drbdadm").into_iter();
+    calls.filter(|call| !call[0].starts_with("sh-") && call[0] != "role").map(|call| call.join(" ")).collect()
+}
+
+/// DRBD 9 with r0 not up; drbdadm adjust brings it up as Secondary.
+pub(crate) fn new_down() -> Sandbox {
+    let machine = new_not_up();
+    fs::remove_dir_all(machine.path("refusals")).unwrap();
+    machine.folder("refusals").file("up", list_9("Secondary", &[]));
+    machine
+}
+
+/// The same for 8.4.
+pub(crate) fn old_down() -> Sandbox {
+    let machine = old(SECONDARY);
+    machine
+        .file("up-proc", proc_84(&[(0, SECONDARY)]))
+        .file("proc/drbd", proc_84(&[]))
+        .file("list", "exists -\n");
     machine
 }
 

@@ -6,7 +6,7 @@ use testkit::{Call, Sandbox, Tool};
 use crate::scenes::{disk, network};
 
 /// What the cluster allows the action here.
-const TIMEOUT_MS: u64 = 3000;
+const TIMEOUT_MS: u64 = 5000;
 
 /// A start with the tool in each state. A code of the table may be one of two.
 #[track_caller]

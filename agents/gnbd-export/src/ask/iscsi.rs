@@ -17,25 +17,36 @@ const LOGIN_KEYS: &[u8] =
     b"InitiatorName=iqn.2003-01.org.linux-iscsi.gnbd-export:monitor\0SessionType=Discovery\0\
 HeaderDigest=None\0DataDigest=None\0";
 const SEND_TARGETS: &[u8] = b"SendTargets=All\0";
+/// How often a target may answer before it lets us in.
+const LOGIN_ROUNDS: u32 = 4;
 /// Longest answer that is listened to.
 const DATA_MAX: usize = 64 * 1024;
 
 /// Asks whether the portal offers the target `iqn`.
 pub fn iscsi(address: SocketAddr, iqn: &str, call: &Call) -> Result<(), String> {
     let mut talk = Conversation::begin(address, call)?;
-    talk.say(&request(LOGIN, TO_FULL_FEATURE, LOGIN_KEYS, 0))?;
-    let (header, _) = answer(&mut talk)?;
-    let [class, detail] = get(&header, 36);
-    if header.first() != Some(&LOGIN_ANSWER) {
-        return Err("it does not speak iSCSI".into());
+    let mut keys = LOGIN_KEYS;
+    let mut next = 0;
+    for round in 1.. {
+        talk.say(&request(LOGIN, TO_FULL_FEATURE, keys, next))?;
+        let (header, _) = answer(&mut talk)?;
+        if header.first() != Some(&LOGIN_ANSWER) {
+            return Err("it does not speak iSCSI".into());
+        }
+        let [class, detail] = get(&header, 36);
+        if class != 0 {
+            return Err(format!("it refuses the login with status {class:02x}{detail:02x}"));
+        }
+        next = u32::from_be_bytes(get(&header, 24)).wrapping_add(1);
+        if get::<1>(&header, 1) == [TO_FULL_FEATURE] {
+            break;
+        }
+        if round == LOGIN_ROUNDS {
+            return Err("it wants to negotiate more than a discovery needs".into());
+        }
+        // It has declared something of its own; there is nothing to add.
+        keys = &[];
     }
-    if class != 0 {
-        return Err(format!("it refuses the login with status {class:02x}{detail:02x}"));
-    }
-    if get::<1>(&header, 1) != [TO_FULL_FEATURE] {
-        return Err("it wants to negotiate more than a discovery needs".into());
-    }
-    let next = u32::from_be_bytes(get(&header, 24)).wrapping_add(1);
     talk.say(&request(TEXT, FINAL, SEND_TARGETS, next))?;
     let (header, data) = answer(&mut talk)?;
     if header.first() != Some(&TEXT_ANSWER) {

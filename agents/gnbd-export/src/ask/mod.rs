@@ -1,9 +1,11 @@
 //! Asking over the network, as a client would: the first words of NVMe over TCP, iSCSI and NBD, with a deadline.
 
 mod iscsi;
+mod nbd;
 mod nvme;
 
 pub use self::iscsi::iscsi;
+pub use self::nbd::nbd;
 pub use self::nvme::nvme;
 
 use ocf::Call;

@@ -1,14 +1,16 @@
-//! NBD: the fixed newstyle negotiation, as far as the export's size (doc/proto.md of NetworkBlockDevice/nbd).
+//! NBD: the fixed newstyle negotiation up to an open export (doc/proto.md of NetworkBlockDevice/nbd). nbd-server opens the
+//! device only then, and says before that the size is 0.
 
-use super::{Conversation, get};
+use super::{Conversation, get, put};
 use ocf::Call;
 use std::net::SocketAddr;
 
 const OPTION_MAGIC: &[u8; 8] = b"IHAVEOPT";
 const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
 const FIXED_NEWSTYLE: u16 = 1;
-const OPT_ABORT: u32 = 2;
-const OPT_INFO: u32 = 6;
+const OPT_GO: u32 = 7;
+const REQUEST_MAGIC: u32 = 0x2560_9513;
+const CMD_DISC: u16 = 2;
 const REP_ACK: u32 = 1;
 const REP_INFO: u32 = 3;
 const REP_ERROR: u32 = 1 << 31;
@@ -32,7 +34,10 @@ pub fn nbd(address: SocketAddr, name: &str, call: &Call) -> Result<Answer, Strin
     let mut talk = Conversation::begin(address, call)?;
     let hello: [u8; 18] = talk.hear()?;
     let flags = u16::from_be_bytes(get(&hello, 16));
-    if &get::<8>(&hello, 0) != b"NBDMAGIC" || &get::<8>(&hello, 8) != OPTION_MAGIC || flags & FIXED_NEWSTYLE == 0 {
+    if &get::<8>(&hello, 0) != b"NBDMAGIC"
+        || &get::<8>(&hello, 8) != OPTION_MAGIC
+        || flags & FIXED_NEWSTYLE == 0
+    {
         return Err("it does not speak NBD".into());
     }
     talk.say(&u32::from(FIXED_NEWSTYLE).to_be_bytes())?;
@@ -40,7 +45,7 @@ pub fn nbd(address: SocketAddr, name: &str, call: &Call) -> Result<Answer, Strin
     let mut data = u32::try_from(name.len()).unwrap_or(0).to_be_bytes().to_vec();
     data.extend(name.as_bytes());
     data.extend([0, 0]);
-    talk.say(&option(OPT_INFO, &data))?;
+    talk.say(&option(OPT_GO, &data))?;
     let mut answer = None;
     loop {
         let reply: [u8; 20] = talk.hear()?;
@@ -62,7 +67,10 @@ pub fn nbd(address: SocketAddr, name: &str, call: &Call) -> Result<Answer, Strin
         }
     }
     // Good manners; the answer is there already.
-    let _ = talk.say(&option(OPT_ABORT, &[]));
+    let mut farewell = [0; 28];
+    put(&mut farewell, 0, &REQUEST_MAGIC.to_be_bytes());
+    put(&mut farewell, 6, &CMD_DISC.to_be_bytes());
+    let _ = talk.say(&farewell);
     answer.ok_or_else(|| "it does not tell the size".into())
 }
 

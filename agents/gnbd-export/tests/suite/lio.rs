@@ -26,7 +26,7 @@ fn an_export_is_started_seen_and_stopped_and_nothing_stays() {
     r0.monitor().answers(SUCCESS);
     {
         let tree = here.configfs.tree();
-        assert_eq!(tree.text(&format!("{STORE}/udev_path")), "/dev/drbd0");
+        assert_eq!(tree.opened(STORE), "/dev/drbd0");
         assert!(tree.text(&format!("{STORE}/wwn/vpd_unit_serial")).ends_with(UUID));
         assert_eq!(tree.text(&format!("{}/attrib/authentication", group())), "0");
         assert_eq!(tree.text(&format!("{}/attrib/generate_node_acls", group())), "0");

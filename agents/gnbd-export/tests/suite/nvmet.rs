@@ -1,6 +1,8 @@
 //! nvmet: the recorded order of deeds, the kernel's refusals, ports and hosts that exports share.
 
 use nix::errno::Errno;
+use std::process::Stdio;
+
 use testkit::call::{CONFIGURED, GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
 
 use crate::configfs::{Deed, DeviceIs};
@@ -120,6 +122,28 @@ fn the_same_name_with_another_device_is_an_error_and_stop_still_withdraws_it() {
     assert!(here.configfs.tree().held().is_empty());
 }
 
+/// Somebody has added one to the subsystem: it holds its device as ours does.
+#[test]
+fn another_namespace_that_is_on_is_never_stopped() {
+    let Some(here) = scene() else { return };
+    crate::scenes::node(&here.sandbox, "dev/drbd1", here.disk.device());
+    here.configfs.tree().devices.insert("/dev/drbd1".into(), DeviceIs::Good);
+    here.r0("nvmet").run("start").answers(SUCCESS);
+    let subsystem = here.sandbox.path("sys/kernel/config").join(subsystem());
+    let write = |name: &str, text: &str| std::fs::write(subsystem.join(name), text).unwrap();
+    std::fs::create_dir(subsystem.join("namespaces/2")).unwrap();
+    write("namespaces/2/device_path", "/dev/drbd1");
+    write("namespaces/2/enable", "1");
+    std::fs::remove_file(
+        here.sandbox.path(format!("sys/kernel/config/nvmet/ports/20000/subsystems/{}", nqn())),
+    )
+    .unwrap();
+    write("namespaces/1/enable", "0");
+    here.r0("nvmet").monitor().answers(GENERIC).names("namespace 2");
+    here.r0("nvmet").run("stop").answers(SUCCESS);
+    assert!(here.configfs.tree().held().is_empty() && here.configfs.tree().left().is_empty());
+}
+
 #[test]
 fn a_second_export_of_the_same_device_is_refused() {
     let Some(here) = scene() else { return };
@@ -199,6 +223,54 @@ fn exports_on_one_address_share_a_port_that_goes_with_the_last() {
     assert_eq!(here.configfs.tree().names("nvmet/hosts"), [HOST], "r1 still admits it");
     r1.run("stop").answers(SUCCESS);
     assert!(here.configfs.tree().left().is_empty());
+}
+
+/// Ports and hosts appear and go under the hands of others.
+#[test]
+fn exports_that_start_and_stop_at_the_same_moment_do_not_disturb_each_other() {
+    let Some(here) = scene() else { return };
+    let exports: Vec<testkit::Call> = (0..6)
+        .map(|number| {
+            let device = format!("dev/drbd{number}");
+            if number > 0 {
+                crate::scenes::node(&here.sandbox, &device, here.disk.device());
+            }
+            here.configfs.tree().devices.insert(format!("/{device}"), DeviceIs::Good);
+            here.r0("nvmet").param("name", format!("e{number}")).param("device", format!("/{device}"))
+        })
+        .collect();
+    for _ in 0..3 {
+        for action in ["start", "stop"] {
+            // Half of them start while the other half stops.
+            let agents: Vec<_> = exports
+                .iter()
+                .enumerate()
+                .map(|(at, export)| {
+                    let action = if at % 2 == 0 { action } else { other(action) };
+                    let mut command = export.command();
+                    command.arg(action).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+                })
+                .collect();
+            for agent in agents {
+                let ended = agent.wait_with_output().unwrap();
+                let said = String::from_utf8_lossy(&ended.stderr);
+                assert_eq!(ended.status.code(), Some(SUCCESS), "{action}: {said}");
+            }
+            for (at, export) in exports.iter().enumerate() {
+                let running = (action == "start") == (at % 2 == 0);
+                export.monitor().answers(if running { SUCCESS } else { NOT_RUNNING });
+            }
+        }
+    }
+    for export in &exports {
+        export.run("stop").answers(SUCCESS);
+    }
+    let tree = here.configfs.tree();
+    assert!(tree.left().is_empty() && tree.harm.is_empty(), "{:?} {:?}", tree.left(), tree.harm);
+}
+
+fn other(action: &str) -> &'static str {
+    if action == "start" { "stop" } else { "start" }
 }
 
 #[test]

@@ -48,10 +48,10 @@ pub(crate) fn scene() -> Option<Scene> {
     Some(Scene { configfs, sandbox, disk, machine })
 }
 
-/// /proc/drbd of 8.4.11 with two devices in these roles.
+/// /proc/drbd of 8.4.11 with six devices in these roles.
 pub(crate) fn proc_drbd(roles: &str) -> String {
     let mut text = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: F73C670A7EC572DB9CF3E5B \n".to_owned();
-    for minor in [0, 1] {
+    for minor in 0..6 {
         text += &format!(
             " {minor}: cs:Connected ro:{roles} ds:UpToDate/UpToDate C r-----\n    ns:0 nr:0 dw:0 dr:0 al:8 bm:0 lo:0 pe:0\n"
         );

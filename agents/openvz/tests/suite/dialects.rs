@@ -129,6 +129,8 @@ fn under_the_name_of_manageve_it_is_that_agent() {
     let agent = machine.host(Call::ocf(installed).param("veid", "101"));
     let xml = agent.run("meta-data").exits(0).stdout;
     assert!(xml.contains("<resource-agent name=\"ManageVE\""), "{xml}");
+    // pcs takes only the parameters that are shown.
+    assert!(xml.contains("<parameter name=\"veid\"") && !xml.contains("name=\"ctid\""), "{xml}");
     agent.run("usage").exits(0);
     agent.probe().answers(7);
     agent.run("start").answers(0);

@@ -18,6 +18,11 @@ fn by_dump(machine: &Sandbox) -> Call {
         .meta("migrate_target", "node2")
 }
 
+/// What follows happens on the node that it goes to.
+fn travels(machine: &Sandbox) {
+    machine.file("proc/sys/kernel/hostname", "node2\n");
+}
+
 fn by_ssh(machine: &Sandbox) -> Call {
     ct101(machine)
         .param("migrate_mode", "vzmigrate")
@@ -44,6 +49,7 @@ fn a_dump_travels_and_is_used_up() {
     // The cluster stops what has left.
     let after = by_dump(&machine);
     assert!(machine.has_text(DUMP) && !machine.path("vz/dump/Dump.101").exists());
+    travels(&machine);
     after.run("migrate_from").answers(SUCCESS);
     assert!(is_running(&machine));
     assert!(!machine.path(DUMP).exists() && !machine.path(format!("{DUMP}.made")).exists());
@@ -95,6 +101,7 @@ fn what_stays_mounted_after_a_suspension_is_a_failure() {
 fn a_failed_restore_leaves_nothing_that_a_start_would_resume() {
     let machine = running(openvz_node());
     by_dump(&machine).run("migrate_to").answers(SUCCESS);
+    travels(&machine);
     machine.file("refusals/restore", "17 Error: undump failed\n");
     by_dump(&machine).run("migrate_from").answers(GENERIC).names("code 17");
     assert!(!machine.path(DUMP).exists() && !machine.path("vz/dump/Dump.101").exists());
@@ -114,6 +121,7 @@ fn a_restore_is_believed_only_after_a_look() {
     let machine = running(openvz_node());
     by_dump(&machine).run("migrate_to").answers(SUCCESS);
     machine.tool("vzctl", Tool::Succeeds);
+    travels(&machine);
     by_dump(&machine).run("migrate_from").answers(GENERIC).names("does not run");
     assert!(!machine.path(DUMP).exists());
 }
@@ -123,6 +131,7 @@ fn a_dump_that_migrate_to_has_not_written_is_not_restored() {
     for change in ["replaced", "without marker", "absent", "of another"] {
         let machine = running(openvz_node());
         by_dump(&machine).run("migrate_to").answers(SUCCESS);
+        travels(&machine);
         let marker = format!("{DUMP}.made");
         match change {
             "replaced" => drop(machine.file(DUMP, "yesterday's memory")),
@@ -137,6 +146,18 @@ fn a_dump_that_migrate_to_has_not_written_is_not_restored() {
         assert!(!is_running(&machine), "{change}");
         assert!(!changes(&machine).iter().any(|call| call[0] == "restore"), "{change}");
     }
+}
+
+/// In a directory that the nodes do not share, the memory of a migration that never arrived lies where it was written,
+/// until the container comes back to that node.
+#[test]
+fn a_node_never_resumes_the_memory_that_it_has_written_itself() {
+    let machine = running(openvz_node());
+    machine.file("proc/sys/kernel/hostname", "node1\n");
+    by_dump(&machine).run("migrate_to").answers(SUCCESS);
+    by_dump(&machine).run("migrate_from").answers(GENERIC).names("dump_dir");
+    assert!(!is_running(&machine) && !machine.path(DUMP).exists());
+    assert!(!changes(&machine).iter().any(|call| call[0] == "restore"));
 }
 
 #[test]
@@ -154,6 +175,7 @@ fn the_private_area_must_be_here_before_it_is_resumed() {
     let machine = running(openvz_node());
     by_dump(&machine).run("migrate_to").answers(SUCCESS);
     fs::remove_dir_all(machine.path("Data/db/vm")).unwrap();
+    travels(&machine);
     by_dump(&machine).run("migrate_from").answers(INSTALLED).names("/Data/db/vm");
 }
 

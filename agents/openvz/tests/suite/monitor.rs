@@ -147,6 +147,30 @@ fn a_name_that_nothing_here_knows_is_asked_of_vzctl() {
     assert_eq!(machine.calls("vzctl"), [["status", "db"]]);
 }
 
+/// 5 of a probe would be "stopped" to the cluster.
+#[test]
+fn a_name_that_may_be_what_runs_is_not_stopped_for_want_of_vzctl() {
+    let machine = running(openvz_node());
+    fs::remove_file(machine.path("usr/sbin/vzctl")).unwrap();
+    container(&machine, "db").probe().answers(GENERIC).names("vzctl");
+    machine.file("proc/vz/veinfo", "         0     0   120\n");
+    container(&machine, "db").probe().answers(NOT_RUNNING);
+}
+
+/// prlctl's word for a machine that is not here, and not for anything else that is missing.
+#[test]
+fn what_prlctl_itself_misses_is_no_missing_machine() {
+    for (words, code) in [
+        ("Failed to get VM config: The virtual machine could not be found.", NOT_RUNNING),
+        ("The service could not be found.", GENERIC),
+        ("libprl_sdk.so could not be found", GENERIC),
+    ] {
+        let machine = virtuozzo_node("VM", "running");
+        machine.tool("prlctl", Tool::Fails(255, words));
+        container(&machine, "vm1").monitor().answers(code);
+    }
+}
+
 #[test]
 fn a_uuid_of_virtuozzo_s_is_in_the_kernel_s_table() {
     let machine = node();
@@ -212,7 +236,10 @@ fn the_exit_code_of_vzctl_counts() {
         let machine = node();
         machine.file("refusals/status", format!("{refusal}\n"));
         ct101(&machine).monitor().answers(code).names(word).names("101");
+        // A kernel of OpenVZ's that does not tell: something may run.
+        ct101(&machine).probe().answers(GENERIC);
         // What is not installed here cannot run here.
+        fs::remove_dir(machine.path("proc/vz")).unwrap();
         let probe = if code == INSTALLED { NOT_RUNNING } else { code };
         ct101(&machine).probe().answers(probe);
     }
@@ -244,17 +271,31 @@ fn depth_10_of_a_frozen_container_ends_in_time() {
     ct101(&machine).timeout_ms(3000).monitor().within(Duration::from_secs(1)).answers(SUCCESS);
 }
 
+/// Somebody has started it by hand, or unmounted below it.
 #[test]
-fn depth_10_warns_of_a_private_area_that_has_gone() {
+fn depth_10_warns_of_a_private_area_that_is_not_the_cluster_s() {
     let machine = running(openvz_node());
+    let deep = || ct101(&machine).level(10).meta("interval", "10000");
+    let (_, log) = logged(&machine, deep(), "monitor");
+    assert_eq!(log, "", "all is well");
+    let table = fs::read_to_string(machine.path("proc/self/mountinfo")).unwrap();
+    let without: String =
+        table.lines().filter(|line| !line.contains("/dev/drbd0")).map(|line| format!("{line}\n")).collect();
+    machine.file("proc/self/mountinfo", without);
+    let (answer, log) = logged(&machine, deep(), "monitor");
+    answer.answers(SUCCESS);
+    assert!(
+        log.contains("runs, but") && log.contains("/Data/db/vm is on no file system of its own"),
+        "{log}"
+    );
     fs::remove_dir_all(machine.path("Data/db/vm")).unwrap();
-    let (answer, log) = logged(&machine, ct101(&machine).level(10).meta("interval", "10000"), "monitor");
+    let (answer, log) = logged(&machine, deep(), "monitor");
     answer.answers(SUCCESS);
     assert!(log.contains("private area /Data/db/vm is not here"), "{log}");
 }
 
 const BEANCOUNTERS: &str = "Version: 2.5\n       uid  resource  held  maxheld  barrier  limit  failcnt\n\
-    \x20     101:  kmemsize  10  20  30  40  0\n            privvmpages  1  2  3  4  17\n\
+    \x20     101:  kmemsize  10  20  30  40  0\n            privvmpages  1  2  3  4  17\n            numfile  1  2  3  4  5\n\
     \x20     102:  kmemsize  10  20  30  40  9\n";
 
 #[test]
@@ -277,6 +318,7 @@ fn a_shortage_is_warned_of_once_with_the_counter_s_name() {
             machine.file("proc/user_beancounters", BEANCOUNTERS.replace("4  17", "4  18"));
             let (_, more) = logged(&machine, recurring(), "monitor");
             assert!(more.contains("18 times"), "{more}");
+            assert_eq!(more.matches("numfile").count(), 1, "only what is new: {more}");
         }
         assert!(machine.calls("vzctl").is_empty());
     }

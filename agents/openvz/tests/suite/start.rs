@@ -114,7 +114,7 @@ fn a_lock_that_stays_is_told_in_time_with_its_holder() {
     let machine = openvz_node();
     machine.file("refusals/start", "*9 Container already locked\n");
     machine.file("vz/lock/101.lck", "4711\nstarting\n").file("proc/4711/comm", "vzmigrate\n");
-    let answer = ct101(&machine).timeout_ms(4000).run("start").within_ms(4000);
+    let answer = ct101(&machine).timeout_ms(6000).run("start").within_ms(6000);
     answer.answers(GENERIC).names("101").names("vzmigrate[4711]");
     assert!(changes(&machine).len() > 1, "it was tried again");
     fs::remove_file(machine.path("vz/lock/101.lck")).unwrap();
@@ -128,7 +128,7 @@ fn a_start_that_hangs_ends_in_time() {
         "vzctl",
         Tool::Does("[ \"$1\" != start ] || exec sleep 600; echo CTID 101 exist unmounted down".into()),
     );
-    ct101(&machine).timeout_ms(4000).run("start").within_ms(4000).answers(GENERIC).names("vzctl");
+    ct101(&machine).timeout_ms(6000).run("start").within_ms(6000).answers(GENERIC).names("vzctl");
     assert!(!machine.tool_lives("vzctl"));
 }
 

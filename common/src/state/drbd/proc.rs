@@ -86,14 +86,19 @@ impl Minor {
     }
 }
 
-/// Reads the file.
-pub fn parse(text: &[u8]) -> Result<Proc, Garbled> {
-    let mut lines = whole(text)?.lines().peekable();
-    let header = lines.next().unwrap_or_default();
+/// The version of the module, which every version of the file begins with.
+pub fn version(text: &[u8]) -> Result<String, Garbled> {
+    let header = whole(text)?.lines().next().unwrap_or_default();
     let version = header.strip_prefix("version: ").ok_or_else(|| Garbled::new("there is no version line"))?;
     // "(api:..." must have been read too: "version: 8" might be the beginning of 80.
     let (version, _) = version.split_once(" (api:").ok_or_else(|| Garbled::new("the version is cut off"))?;
-    let major = number("version", version.split('.').next().unwrap_or_default())?;
+    Ok(version.to_string())
+}
+
+/// Reads the file.
+pub fn parse(text: &[u8]) -> Result<Proc, Garbled> {
+    let mut lines = whole(text)?.lines().skip(1).peekable();
+    let major = number("version", version(text)?.as_str().split('.').next().unwrap_or_default())?;
     let mut minors: Vec<Minor> = Vec::new();
     while let Some(line) = lines.next() {
         let Some((index, rest)) = line.trim_start().split_once(": cs:") else {

@@ -176,6 +176,32 @@ fn in_9_the_list_and_the_json_say_the_same() {
     assert!(compared >= 60, "{compared}");
 }
 
+/// The lists that stand between the recorded refusals, each a state of its own.
+#[test]
+fn the_lists_between_recorded_refusals_are_read() {
+    let mut states = Vec::new();
+    for entry in std::fs::read_dir(folder().join("9.2.18-refusals")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for section in text.split("$ drbdsetup events2 --now ").skip(1) {
+            let (line, rest) = section.split_once('\n').unwrap();
+            let list = rest.split("--- exit=").next().unwrap();
+            if list.contains("exists -") {
+                let found = events::parse(list.as_bytes()).unwrap();
+                let shown = found.first().map_or("not up".into(), shown);
+                states.push(format!("{} {line}: {shown}", path.file_stem().unwrap().to_string_lossy()));
+            }
+        }
+    }
+    states.sort();
+    let path = folder().join("9.2.18-refusals.expected");
+    let text = states.join("\n") + "\n";
+    if std::env::var_os("UPDATE_FIXTURES").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&path).unwrap_or_default());
+}
+
 #[test]
 fn what_is_not_understood_in_the_json_is_an_error() {
     let good = r#"[{"name":"r0","role":"Secondary","suspended":false,"devices":[{"volume":0,"minor":0,"disk-state":

@@ -152,7 +152,7 @@ impl Tree {
             }
         }
         let device = device.ok_or(Errno::EINVAL)?;
-        self.set(&format!("{store}/udev_path"), device);
+        // The attribute udev_path stays empty.
         self.info(store, "DEACTIVATED", device, readonly);
         Ok(())
     }
@@ -165,9 +165,16 @@ impl Tree {
         self.set(&format!("{store}/info"), &text);
     }
 
+    /// The device of `info`.
+    pub fn opened(&self, store: &str) -> String {
+        let info = self.text(&format!("{store}/info"));
+        let path = info.split_once("UDEV PATH: ").and_then(|(_, rest)| rest.split_once("  readonly"));
+        path.map(|(path, _)| path.to_owned()).unwrap_or_default()
+    }
+
     /// With O_EXCL, unlike nvmet.
     fn claim(&mut self, store: &str) -> Answer {
-        let device = self.text(&format!("{store}/udev_path"));
+        let device = self.opened(store);
         let readonly = self.text(&format!("{store}/info")).contains("readonly: 1");
         if device.is_empty() {
             return Err(Errno::EINVAL);
@@ -188,6 +195,6 @@ impl Tree {
         let enabled = self.entries.keys().filter_map(|key| key.strip_suffix("/enable"));
         let stores = enabled
             .filter(|key| key.starts_with("target/core/") && self.text(&format!("{key}/enable")) == "1");
-        stores.map(|store| self.text(&format!("{store}/udev_path"))).collect()
+        stores.map(|store| self.opened(store)).collect()
     }
 }

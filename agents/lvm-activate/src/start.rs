@@ -1,0 +1,231 @@
+//! start: makes this node the owner, activates what is not active, and believes only the kernel.
+
+use crate::access::Mode;
+use crate::config::Config;
+use crate::group::{self, Group};
+use crate::{ActivationMode, LvmActivate, Target, lvm, record};
+use ocf::cluster::membership::{self, Membership};
+use ocf::{Call, Context, Error, Output, Result, mapper};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Makes the target active and this node's, as far as it is not.
+pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
+    let Some(group) = agent.seen.get() else { return Err(Error::generic("start did not look first")) };
+    order_shutdown(agent, call);
+    let mode = agent.vg_access_mode(call).unwrap_or(Mode::Plain);
+    match mode {
+        Mode::SystemId => {
+            if !group.is_owned() {
+                take_over(agent, target, group, call)?;
+            }
+            switch_off_autoactivation(target, group, call);
+        }
+        Mode::Tagging => {
+            if !group.is_owned() {
+                lvm::must(&["vgchange", "--addtag", agent.tag()?, "--", &target.group], call)?;
+            }
+        }
+        Mode::Lvmlockd if is_active(target, group, call)? => {}
+        Mode::Lvmlockd => start_locks(target, call)?,
+        Mode::Plain | Mode::Clvmd => warn_of_autoactivation(target, group, call),
+    }
+    if is_active(target, group, call)? {
+        record::write(target, group, call);
+        return Ok(());
+    }
+    let mut output = activate(agent, target, mode, call)?;
+    if mode == Mode::Lvmlockd && !call.dry_run && !is_active(target, group, call)? {
+        // A stop of another volume of the group may have stopped the lockspace just then.
+        sleep(Duration::from_millis(500).min(call.remaining() / 10));
+        start_locks(target, call)?;
+        output = activate(agent, target, mode, call)?;
+    }
+    let Some(output) = output else { return Ok(()) };
+    verify(target, group, &output, call)?;
+    record::write(target, group, call);
+    Ok(())
+}
+
+fn is_active(target: &Target, group: &Group, call: &Call) -> Result<bool> {
+    Ok(group.is_active(&target.active(call)?))
+}
+
+/// Runs the activation. None in a dry run.
+fn activate(agent: &LvmActivate, target: &Target, mode: Mode, call: &Call) -> Result<Option<Output>> {
+    let how = match (mode, agent.activation_mode) {
+        (Mode::Lvmlockd, ActivationMode::Exclusive) => "-aey",
+        (Mode::Lvmlockd, ActivationMode::Shared) => "-asy",
+        _ => "-ay",
+    };
+    let command = if target.volume.is_some() { "lvchange" } else { "vgchange" };
+    let tag = if mode == Mode::Tagging { agent.tag()? } else { "" };
+    let config = format!("activation{{volume_list=[\"@{tag}\"]}}");
+    let target = target.words();
+    let mut words = vec![command, how];
+    if agent.degraded_activation {
+        words.extend(["--activationmode", "degraded"]);
+    } else if agent.partial_activation {
+        words.push("--partial");
+    }
+    if agent.ignore_activation_skip {
+        words.push("--ignoreactivationskip");
+    }
+    if mode == Mode::Tagging {
+        words.extend(["--config", &config]);
+    }
+    words.extend(["--", &target]);
+    lvm::change(&words, call)
+}
+
+/// LVM's exit code decides nothing: it is 0 with nothing activated, and 5 with all that could be.
+fn verify(target: &Target, group: &Group, output: &Output, call: &Call) -> Result<()> {
+    let active = target.active(call)?;
+    if group.is_active(&active) {
+        if !output.succeeded() {
+            call.log.warn(format_args!("activation of {}: {}", target.words(), lvm::complaint(output)));
+        }
+        return Ok(());
+    }
+    let missing = match group.inactive(&active).as_slice() {
+        [] => "nothing".to_string(),
+        names => names.join(", "),
+    };
+    Err(Error::generic(if output.succeeded() {
+        let skipped = group.volumes.iter().any(|volume| volume.is_skipped() && missing == volume.name);
+        let hint = if skipped { "it has the flag to be skipped" } else { "see volume_list in lvm.conf" };
+        format!("{}: LVM reports success, but {missing} is not active: {hint}", target.group)
+    } else {
+        format!("{missing} of {} is not active: {}", target.group, lvm::complaint(output))
+    }))
+}
+
+/// Takes the group from its owner, who is not supposed to live.
+fn take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<()> {
+    let name = &target.group;
+    let owner = &group.system_id;
+    if mapper::volumes(call, name)?.iter().any(|volume| volume.is_whole()) {
+        return Err(Error::generic(format_args!(
+            "{name} is active here, but belongs to system ID {owner}: deactivate it first"
+        )));
+    }
+    if !group::is_system_id(owner) {
+        return Err(Error::generic(format_args!(
+            "the system ID of {name} is none: look at vgs -o systemid {name}"
+        )));
+    }
+    if agent.require_owner_dead {
+        is_dead(owner, name, call)?;
+    }
+    let own = &group.own_system_id;
+    call.log.info(format_args!("taking volume group {name} over from system ID {owner}"));
+    let config = format!("local/extra_system_ids=[\"{owner}\"]");
+    let mut words = vec!["vgchange", "-y"];
+    if agent.majority_pvs && knows_majority(call)? {
+        words.push("--majoritypvs");
+    }
+    words.extend(["--config", &config, "--systemid", own, "--", name]);
+    lvm::must(&words, call).or_else(|error| {
+        // A start of another volume of the group may have taken it at the same moment.
+        match group::read(name, call) {
+            Ok(Some(now)) if now.system_id == *own => Ok(()),
+            _ => Err(Error::generic(format_args!("{name} still belongs to {owner}: {error}"))),
+        }
+    })
+}
+
+/// Some distributions have that option.
+fn knows_majority(call: &Call) -> Result<bool> {
+    let help = lvm::read(&["vgchange", "--help"], call)?;
+    Ok(String::from_utf8_lossy(&help.stdout).contains("--majoritypvs")
+        || String::from_utf8_lossy(&help.stderr).contains("--majoritypvs"))
+}
+
+/// Asks the cluster whether the owner is still a member. Who is not known to be lost is not dead.
+fn is_dead(owner: &str, name: &str, call: &Call) -> Result<()> {
+    let alive = |why: &str| Err(Error::generic(format_args!("{name} is not taken from {owner}: {why}")));
+    match membership::of(call, owner) {
+        Ok(Membership::Lost) => Ok(()),
+        Ok(Membership::Member) => alive("that node is a member of the cluster"),
+        Ok(Membership::Unknown) => alive("the cluster has no node of that name"),
+        Err(error) => alive(&format!("the cluster cannot be asked, {error}")),
+    }
+}
+
+/// A machine that activates the group at boot would have it active while another node has it.
+fn switch_off_autoactivation(target: &Target, group: &Group, call: &Call) {
+    if group.autoactivation != Some(true) {
+        if group.autoactivation.is_none() {
+            warn_of_autoactivation(target, group, call);
+        }
+        return;
+    }
+    let name = &target.group;
+    match lvm::must(&["vgchange", "--setautoactivation", "n", "--", name], call) {
+        Ok(()) => call.log.info(format_args!(
+            "{name} is no longer activated at boot, on any node: vgchange --setautoactivation y {name} takes that back"
+        )),
+        Err(error) => call.log.warn(format_args!("{name} will still be activated at boot: {error}")),
+    }
+}
+
+fn warn_of_autoactivation(target: &Target, group: &Group, call: &Call) {
+    let name = &target.group;
+    if group.autoactivation != Some(false)
+        && Config::read(call).is_ok_and(|config| config.activates_at_boot(name, &group.tags))
+    {
+        call.log.warn(format_args!(
+            "{name} is also activated at boot, by every node that sees it: set auto_activation_volume_list in lvm.conf{}",
+            if group.autoactivation.is_some() {
+                format!(", or run vgchange --setautoactivation n {name}")
+            } else {
+                String::new()
+            }
+        ));
+    }
+}
+
+fn start_locks(target: &Target, call: &Call) -> Result<()> {
+    if target.volume.is_none() {
+        call.log
+            .debug(format_args!("all volumes of {} are activated: it takes a lock for each", target.group));
+    }
+    lvm::must(&["vgchange", "--lockstart", "--", &target.group], call)
+}
+
+/// Makes systemd stop the cluster before it tears down what volumes need.
+fn order_shutdown(agent: &LvmActivate, call: &Call) {
+    const DIRECTORY: &str = "/run/systemd/system/resource-agents-deps.target.d";
+    const SERVICE: &str = "blk-availability.service";
+    let name = if agent.is_agent_lvm() { "99-LVM.conf" } else { "99-LVM-activate.conf" };
+    let order = format!("After={SERVICE}");
+    let directory = call.host.path(Path::new(DIRECTORY)).into_owned();
+    let file = directory.join(name);
+    let there = std::fs::read_to_string(&file).unwrap_or_default();
+    let systemd = call.host.path(Path::new("/run/systemd/system")).is_dir();
+    if !systemd
+        || there.lines().any(|line| line == order)
+        || !call.change(format_args!("write {DIRECTORY}/{name}"))
+    {
+        return;
+    }
+    let systemctl = |words: &[&str]| -> Result<()> {
+        let limit = Duration::from_secs(10).min(call.remaining() / 5);
+        let tool = words.iter().fold(call.tool("systemctl")?.within(limit), |tool, word| tool.arg(word));
+        let output = tool.run()?;
+        if output.succeeded() { Ok(()) } else { Err(Error::generic(output.complaint())) }
+    };
+    let done = std::fs::create_dir_all(&directory)
+        .and_then(|()| std::fs::write(&file, format!("[Unit]\n{order}\n")))
+        .and_then(|()| std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)))
+        .and_then(|()| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)))
+        .or_generic("it cannot be written")
+        .and_then(|()| systemctl(&["daemon-reload"]))
+        // The order has no effect while that service is not active.
+        .and_then(|()| if agent.is_agent_lvm() { Ok(()) } else { systemctl(&["start", SERVICE]) });
+    if let Err(error) = done {
+        call.log.warn(format_args!("the order at shutdown is not set: {error}"));
+    }
+}

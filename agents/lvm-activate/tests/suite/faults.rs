@@ -1,0 +1,149 @@
+//! Every tool the agent can run, misbehaving in every way: the code, the time, and the reason.
+
+use testkit::call::{GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
+use testkit::{Call, Sandbox, Tool};
+
+use crate::scenes::{get, mapped, mode, owned_by, tagged, vg};
+
+/// What the cluster allows the action here.
+const TIMEOUT_MS: u64 = 5000;
+
+fn broken(machine: &Sandbox, tool: &str, behaviour: Option<Tool>) {
+    match behaviour {
+        Some(behaviour) => drop(machine.tool(tool, behaviour)),
+        None => drop(std::fs::remove_file(machine.path("usr/sbin").join(tool))),
+    }
+}
+
+/// Breaks one command of lvm: the others still work.
+fn break_command(machine: &Sandbox, word: &str, behaviour: &str) {
+    let tool = std::fs::read_to_string(machine.path("usr/sbin/lvm")).unwrap();
+    let body = tool.lines().skip(5).collect::<Vec<_>>().join("\n");
+    machine.tool("lvm", Tool::Does(format!("case \" $* \" in *\" {word} \"*) {behaviour} ;; esac\n{body}")));
+}
+
+/// What one command may do, in the shell's words.
+const BEHAVIOURS: [(&str, &str); 8] = [
+    ("failing", "echo '  it did not work' >&2; exit 5"),
+    ("hanging", "exec sleep 600"),
+    ("hanging and ignoring TERM", "trap '' TERM; exec sleep 600"),
+    ("babbling", r"printf '\001\377\033[31mocf-exit-reason:\000\n\n%%s' | tee /dev/stderr; exit 0"),
+    ("breaking off", "printf '{ \"report\": [ { \"vg\": ['; exit 0"),
+    ("killed", "kill -SEGV $$; sleep 5"),
+    ("flooding", "head -c 20000000 /dev/zero | tr '\\0' x; exit 0"),
+    ("silent", "exit 0"),
+];
+
+#[track_caller]
+fn in_time(call: &Call, action: &str, how: &str) -> testkit::Answer {
+    let answer = call.clone().timeout_ms(TIMEOUT_MS).run(action);
+    assert!(answer.elapsed.as_millis() < u128::from(TIMEOUT_MS), "{how}: too late: {answer}");
+    answer
+}
+
+#[test]
+fn a_broken_lvm_fails_the_start() {
+    for (how, behaviour) in Tool::misbehaviours(5) {
+        let machine = vg(&["lv1"]);
+        broken(&machine, "lvm", behaviour);
+        let code = if how == "missing" { INSTALLED } else { GENERIC };
+        let answer = in_time(&mode(&machine, "plain"), "start", how).answers(code);
+        assert!(
+            answer.reason().unwrap().contains(if how == "missing" { "lvm" } else { "vg1" }),
+            "{how}: {answer}"
+        );
+        assert!(how == "missing" || !machine.tool_lives("lvm"), "{how}");
+    }
+}
+
+#[test]
+fn a_broken_report_is_never_read_as_a_group_that_is_not_there() {
+    for (how, behaviour) in BEHAVIOURS {
+        let machine = vg(&["lv1"]);
+        break_command(&machine, "fullreport", behaviour);
+        let start = in_time(&mode(&machine, "plain"), "start", how).answers(GENERIC);
+        assert!(!start.reason().unwrap().contains("not visible"), "{how}: {start}");
+        assert!(mapped(&machine).is_empty());
+        let monitor =
+            in_time(&mode(&machine, "plain").meta("interval", "10000"), "monitor", how).answers(GENERIC);
+        assert!(!monitor.reason().unwrap().contains("vanished"), "{how}: {monitor}");
+        mode(&machine, "plain").probe().answers(NOT_RUNNING);
+        mode(&machine, "plain").run("stop").answers(SUCCESS);
+    }
+}
+
+#[test]
+fn a_broken_activation_fails_the_start() {
+    for (how, behaviour) in BEHAVIOURS {
+        for lvname in ["", "lv1"] {
+            let machine = vg(&["lv1"]);
+            break_command(&machine, "-ay", behaviour);
+            in_time(&mode(&machine, "plain").param("lvname", lvname), "start", how).answers(GENERIC);
+        }
+    }
+}
+
+#[test]
+fn a_broken_takeover_fails_the_start() {
+    for (how, behaviour) in BEHAVIOURS {
+        // What says it succeeded is found out by the activation.
+        let machine = owned_by("node2");
+        break_command(&machine, "--systemid", behaviour);
+        in_time(&mode(&machine, "system_id"), "start", how).answers(GENERIC);
+        assert_eq!((mapped(&machine).len(), get(&machine, "system_id")), (0, "node2".into()), "{how}");
+    }
+}
+
+#[test]
+fn a_broken_tag_fails_the_start() {
+    for (how, behaviour) in BEHAVIOURS {
+        let machine = tagged("");
+        break_command(&machine, "--addtag", behaviour);
+        in_time(&mode(&machine, "tagging"), "start", how).answers(GENERIC);
+        assert!(mapped(&machine).is_empty(), "{how}");
+    }
+}
+
+#[test]
+fn a_broken_deactivation_fails_the_stop_of_what_is_active() {
+    for (how, behaviour) in BEHAVIOURS {
+        let machine = vg(&["lv1"]);
+        mode(&machine, "plain").run("start").answers(SUCCESS);
+        break_command(&machine, "-an", behaviour);
+        let stop = in_time(&mode(&machine, "plain"), "stop", how).answers(GENERIC);
+        assert!(stop.reason().unwrap().contains("vg1 is still active"), "{how}: {stop}");
+        assert!(!machine.tool_lives("lvm"), "{how}");
+    }
+}
+
+#[test]
+fn a_missing_lvm_fails_the_stop_of_what_is_active() {
+    let machine = vg(&["lv1"]);
+    mode(&machine, "plain").run("start").answers(SUCCESS);
+    broken(&machine, "lvm", None);
+    in_time(&mode(&machine, "plain"), "stop", "missing").answers(GENERIC).names("lvm");
+}
+
+#[test]
+fn a_broken_lvm_does_not_matter_to_monitor_of_what_is_active() {
+    for (how, behaviour) in Tool::misbehaviours(5) {
+        let machine = vg(&["lv1"]);
+        mode(&machine, "plain").run("start").answers(SUCCESS);
+        broken(&machine, "lvm", behaviour);
+        let answer = in_time(&mode(&machine, "plain").meta("interval", "10000"), "monitor", how);
+        answer.answers(SUCCESS);
+    }
+}
+
+#[test]
+fn a_broken_systemctl_or_dmsetup_does_not_decide_anything() {
+    for (how, behaviour) in Tool::misbehaviours(1) {
+        let machine = vg(&["lv1"]);
+        machine.folder("run/systemd/system");
+        broken(&machine, "systemctl", behaviour.clone());
+        broken(&machine, "dmsetup", behaviour);
+        mode(&machine, "plain").timeout_ms(8000).run("start").answers(SUCCESS).within_ms(8000);
+        std::fs::write(machine.path("lvm/name"), "other\n").unwrap();
+        in_time(&mode(&machine, "plain"), "stop", how).answers(GENERIC).names("vg1 is still active");
+    }
+}

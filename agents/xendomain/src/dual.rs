@@ -1,0 +1,165 @@
+//! Two Primaries for the time of a migration: the other node has to open the disk before this one has closed it.
+
+use crate::DualPrimary;
+use crate::checks::GuestDisk;
+use crate::peers;
+use crate::toolstack::complaint;
+use ocf::drbd::{self, Observed, target::Target};
+use ocf::state::drbd::{Connection, Disk, Role};
+use ocf::{Call, Error, Result, Text};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Between two tries to make a resource Secondary, while its last user lets go of it.
+const PAUSE: Duration = Duration::from_millis(500);
+const TRIES: u32 = 8;
+
+/// What was allowed and has to be taken back.
+#[derive(Debug)]
+pub struct Dual {
+    address: String,
+    resources: Vec<String>,
+}
+
+/// What has to be done for a disk before its guest can move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Need {
+    /// The other node may use it already.
+    Nothing,
+    /// It has to become Primary there too.
+    Promote,
+    /// It cannot.
+    Refuse(String),
+}
+
+fn need(observed: &Observed) -> Need {
+    let Observed::Parts(parts) = observed else {
+        return Need::Refuse("what DRBD does with it is not known".into());
+    };
+    if parts.is_empty() || parts.iter().any(|part| part.role != Role::Primary) {
+        return Need::Refuse("it is not Primary on this node".into());
+    }
+    let peers = || parts.iter().flat_map(|part| &part.peers);
+    let volumes = || peers().flat_map(|peer| &peer.volumes);
+    if peers().next().is_none() || peers().any(|peer| peer.connection != Connection::Connected) {
+        return Need::Refuse("DRBD is not connected to the other node".into());
+    }
+    if volumes().any(|volume| volume.disk != Disk::UpToDate && !volume.client) {
+        return Need::Refuse("its data are not UpToDate on the other node".into());
+    }
+    if peers().all(|peer| peer.role == Role::Primary) { Need::Nothing } else { Need::Promote }
+}
+
+impl Dual {
+    /// Makes every DRBD disk Primary on the node at `address` too. On failure nothing stays allowed.
+    pub fn open(mode: DualPrimary, disks: &[GuestDisk], address: &str, call: &Call) -> Result<Self> {
+        let mut dual = Self { address: address.into(), resources: Vec::new() };
+        if let Err(error) = dual.open_all(mode, disks, call) {
+            dual.close_there(call);
+            return Err(error);
+        }
+        Ok(dual)
+    }
+
+    fn open_all(&mut self, mode: DualPrimary, disks: &[GuestDisk], call: &Call) -> Result<()> {
+        for target in disks.iter().filter_map(|disk| disk.drbd.as_ref()) {
+            let name = drbd::name_of(target, call)?;
+            // It goes through a shell over there.
+            if !matches!(Target::parse(&Text::from(name.as_str())), Ok(Target::Name(_))) {
+                return Err(Error::generic(format_args!("DRBD resource '{name}' has no plain name")));
+            }
+            let refused = |why: &str| {
+                Error::generic(format_args!("the guest cannot move, its DRBD resource {name}: {why}"))
+            };
+            match need(&drbd::observe(target, call)?) {
+                Need::Nothing => continue,
+                Need::Refuse(why) => return Err(refused(&why)),
+                Need::Promote if mode == DualPrimary::No => {
+                    return Err(refused("Secondary on the target, and drbd_dual_primary=no"));
+                }
+                Need::Promote => {}
+            }
+            if self.resources.contains(&name) {
+                continue;
+            }
+            self.resources.push(name.clone());
+            allow(call, &name, true)
+                .and_then(|()| self.there(call, &allowance(&name, true)))
+                .and_then(|()| self.there(call, &["drbdadm", "primary", &name]))
+                .map_err(|error| refused(error.reason()))?;
+        }
+        Ok(())
+    }
+
+    /// Nobody knows where the guest is: a person takes it back.
+    pub fn stays(&self, call: &Call) {
+        for name in &self.resources {
+            call.log
+                .error(format_args!("DRBD resource {name} keeps two Primaries until somebody has looked"));
+        }
+    }
+
+    /// The guest has gone: this node gives its role back, and then nobody may have two.
+    pub fn close_here(&self, call: &Call) {
+        for name in &self.resources {
+            let secondary = || here(call, &["secondary", name]);
+            self.taken_back(call, name, &secondary);
+        }
+    }
+
+    /// The guest has stayed: the other node gives its role back.
+    pub fn close_there(&self, call: &Call) {
+        for name in &self.resources {
+            let secondary = || self.there(call, &["drbdadm", "secondary", name]);
+            self.taken_back(call, name, &secondary);
+        }
+    }
+
+    fn taken_back(&self, call: &Call, name: &str, secondary: &dyn Fn() -> Result<()>) {
+        call.step(&format!("taking back the second Primary of {name}"));
+        let mut result = secondary();
+        for _ in 1..TRIES {
+            if result.is_ok() || call.remaining() < Duration::from_secs(3) {
+                break;
+            }
+            sleep(PAUSE);
+            result = secondary();
+        }
+        let here = allow(call, name, false);
+        let there = self.there(call, &allowance(name, false));
+        for error in [result, here, there].into_iter().filter_map(Result::err) {
+            call.log.error(format_args!("DRBD resource {name} may still have two Primaries: {error}"));
+        }
+    }
+
+    fn there(&self, call: &Call, words: &[&str]) -> Result<()> {
+        let output = peers::ssh(call, &self.address, call.remaining() / 6, words)?;
+        if output.succeeded() {
+            return Ok(());
+        }
+        Err(Error::generic(format_args!("{} on {}: {}", words.join(" "), self.address, complaint(&output))))
+    }
+}
+
+/// drbdadm's words for the temporary permission (DRBD User's Guide, temporary dual-primary mode).
+fn allowance(name: &str, two: bool) -> [&str; 5] {
+    let option = if two { "--allow-two-primaries" } else { "--allow-two-primaries=no" };
+    ["drbdadm", "net-options", "--protocol=C", option, name]
+}
+
+fn allow(call: &Call, name: &str, two: bool) -> Result<()> {
+    let [_, words @ ..] = allowance(name, two);
+    here(call, &words)
+}
+
+fn here(call: &Call, words: &[&str]) -> Result<()> {
+    let mut tool = call.tool("drbdadm")?;
+    for word in words {
+        tool = tool.arg(word);
+    }
+    let output = tool.within(call.remaining() / 6).run()?;
+    if output.succeeded() {
+        return Ok(());
+    }
+    Err(Error::generic(format_args!("drbdadm {}: {}", words.join(" "), output.complaint())))
+}

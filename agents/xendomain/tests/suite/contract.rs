@@ -1,0 +1,3 @@
+//! The rules every agent obeys.
+
+testkit::contract!(env!("CARGO_BIN_EXE_xendomain"), "xendomain");
