@@ -13,9 +13,11 @@ const TEXT_ANSWER: u8 = 0x24;
 const FINAL: u8 = 0x80;
 /// From operational negotiation to the full feature phase.
 const TO_FULL_FEATURE: u8 = FINAL | 1 << 2 | 3;
+/// The last one is for LIO, which puts nothing into its answers to who does not say how much he takes.
 const LOGIN_KEYS: &[u8] =
     b"InitiatorName=iqn.2003-01.org.linux-iscsi.gnbd-export:monitor\0SessionType=Discovery\0\
-HeaderDigest=None\0DataDigest=None\0";
+HeaderDigest=None\0DataDigest=None\0\
+MaxRecvDataSegmentLength=65536\0";
 const SEND_TARGETS: &[u8] = b"SendTargets=All\0";
 /// How often a target may answer before it lets us in.
 const LOGIN_ROUNDS: u32 = 4;

@@ -99,7 +99,10 @@ fn portal(status: u8, targets: String) -> impl FnOnce(TcpStream) -> Vec<u8> + Se
         assert_eq!((login[0], login[1]), (0x43, 0x87), "immediate login to the full feature phase");
         let length = usize::from(login[6]) * 256 + usize::from(login[7]);
         let keys = hear(&mut stream, length.next_multiple_of(4));
-        assert!(String::from_utf8_lossy(&keys).contains("SessionType=Discovery\0"));
+        let keys = String::from_utf8_lossy(&keys).into_owned();
+        assert!(keys.contains("SessionType=Discovery\0"));
+        // LIO of Linux 6.1 lists nothing, and says that there is more, to who does not say how much he takes.
+        assert!(keys.contains("\0MaxRecvDataSegmentLength=65536\0"), "{keys}");
         // Once it does not go on to the next stage yet: it declares something first.
         let mut answer = vec![0; 48];
         answer[..2].copy_from_slice(&[0x23, 0x04]);
