@@ -104,7 +104,7 @@ fn start_waits_for_the_connection_but_not_for_ever() {
         let machine = new_down();
         machine.file("up", list_9("Secondary", &connecting));
         let answer = instance(&machine).param("wfc_timeout", no_wait).run("start").answers(SUCCESS);
-        assert!(answer.elapsed < Duration::from_millis(900), "{no_wait}: {answer}");
+        assert!(answer.elapsed < Duration::from_secs(3), "{no_wait}: {answer}");
     }
 }
 
@@ -113,7 +113,7 @@ fn start_does_not_wait_for_a_connection_that_a_person_has_to_make() {
     let machine = new_down();
     machine.file("up", list_9("Secondary", &[("connection:Connected", "connection:StandAlone")]));
     let answer = instance(&machine).run("start").answers(SUCCESS);
-    assert!(answer.elapsed < Duration::from_secs(2), "{answer}");
+    assert!(answer.elapsed < Duration::from_secs(4), "{answer}");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn promote_without_data_is_tried_once_and_does_not_fail_fast() {
 
 #[test]
 fn promote_of_what_is_not_up_fails() {
-    instance(&new_not_up()).timeout_ms(2000).run("promote").answers(GENERIC).names("not up");
+    instance(&new_not_up()).timeout_ms(5000).run("promote").answers(GENERIC).names("not up");
 }
 
 #[test]

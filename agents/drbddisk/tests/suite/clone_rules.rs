@@ -15,7 +15,7 @@ fn a_clone_that_drbd_cannot_be_is_wrong_everywhere() {
         for action in ["start", "promote", "validate-all"] {
             instance(&machine)
                 .meta(name, value)
-                .timeout_ms(2000)
+                .timeout_ms(5000)
                 .run(action)
                 .answers(CONFIGURED)
                 .names(words);
@@ -31,7 +31,7 @@ fn two_promoted_instances_need_two_nodes_and_the_option() {
     let two = || instance(&machine).meta("promoted_max", "2").meta("master_max", "2");
     machine.file("config/dump", "resource r0 {\n    net {\n        protocol C;\n    }\n}\n");
     two().run("start").answers(CONFIGURED).names("allow-two-primaries");
-    two().timeout_ms(2000).run("promote").answers(CONFIGURED);
+    two().timeout_ms(5000).run("promote").answers(CONFIGURED);
     two().meta("clone_max", "3").run("start").answers(CONFIGURED).names("clone-max");
     machine.file("config/dump", "resource r0 {\n    net {\n        allow-two-primaries yes;\n    }\n}\n");
     two().run("start").answers(SUCCESS);

@@ -14,7 +14,7 @@ const PRIMARY_CALL: [&str; 2] = ["primary", "r0"];
 #[test]
 fn secondary_becomes_primary() {
     for machine in [old(SECONDARY), new("Secondary")] {
-        r0(&machine).run("start").answers(SUCCESS).within(Duration::from_secs(1));
+        r0(&machine).run("start").answers(SUCCESS).within(Duration::from_secs(3));
         assert_eq!(machine.calls("drbdadm"), [PRIMARY_CALL]);
         r0(&machine).monitor().answers(SUCCESS);
     }
@@ -72,7 +72,7 @@ fn by_default_there_are_six_tries_a_second_apart() {
 fn no_good_copy_stops_at_once() {
     let machine = old("WFConnection ro:Secondary/Unknown ds:Inconsistent/DUnknown C r-----");
     machine.file("refusals/primary", "*17 0: State change failed: (-2) Need access to UpToDate data\n");
-    r0(&machine).run("start").answers(GENERIC).names("no UpToDate data").within(Duration::from_secs(1));
+    r0(&machine).run("start").answers(GENERIC).names("no UpToDate data").within(Duration::from_secs(3));
     assert_eq!(machine.calls("drbdadm").iter().filter(|call| call[0] == "primary").count(), 1);
 }
 
@@ -88,13 +88,13 @@ fn a_disk_below_that_does_not_exist_is_named() {
 fn an_unknown_resource_stops_at_once_and_is_not_installed() {
     let machine = new_not_up();
     machine.file("refusals/primary", "*1 'r0' not defined in your config (for this host).\n");
-    r0(&machine).run("start").answers(INSTALLED).names("r0").within(Duration::from_secs(1));
+    r0(&machine).run("start").answers(INSTALLED).names("r0").within(Duration::from_secs(3));
 }
 
 #[test]
 fn a_module_that_cannot_be_loaded_stops_at_once_and_is_not_installed() {
     let machine = without_module();
-    r0(&machine).run("start").answers(INSTALLED).names("module").within(Duration::from_secs(1));
+    r0(&machine).run("start").answers(INSTALLED).names("module").within(Duration::from_secs(3));
 }
 
 #[test]

@@ -12,7 +12,7 @@ const HELD: &str = "11 0: State change failed: (-12) Device is held open by some
 #[test]
 fn primary_becomes_secondary() {
     for machine in [old(PRIMARY), new("Primary")] {
-        r0(&machine).run("stop").answers(SUCCESS).within(Duration::from_secs(1));
+        r0(&machine).run("stop").answers(SUCCESS).within(Duration::from_secs(2));
         assert_eq!(machine.calls("drbdadm"), [["secondary", "r0"]]);
     }
 }

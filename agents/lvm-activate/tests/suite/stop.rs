@@ -88,7 +88,7 @@ fn every_kind_of_holder_is_named() {
         started(&machine, "plain");
         machine.file("busy/lv1", "*\n");
         scene(&machine);
-        mode(&machine, "plain").timeout_ms(2500).run("stop").answers(GENERIC).names(name);
+        mode(&machine, "plain").timeout_ms(5000).run("stop").answers(GENERIC).names(name);
     }
 }
 
@@ -101,7 +101,7 @@ fn parts_of_the_volume_itself_do_not_hold_it() {
         .file("busy/lv1", "*\n")
         .folder("sys/block/dm-5/holders/dm-1")
         .folder("sys/block/dm-1/holders/dm-5");
-    let stop = mode(&machine, "plain").timeout_ms(2500).run("stop").answers(GENERIC);
+    let stop = mode(&machine, "plain").timeout_ms(5000).run("stop").answers(GENERIC);
     assert!(!stop.reason().unwrap().contains("held"), "{stop}");
 }
 
@@ -110,7 +110,7 @@ fn a_success_of_lvm_with_the_volume_still_active_is_none() {
     let machine = vg(&["lv1"]);
     started(&machine, "plain");
     machine.tool("lvm", Tool::Succeeds);
-    mode(&machine, "plain").timeout_ms(2500).run("stop").answers(GENERIC).names("still active");
+    mode(&machine, "plain").timeout_ms(5000).run("stop").answers(GENERIC).names("still active");
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn depth_10_of_a_frozen_container_ends_in_time() {
     let answer = ct101(&machine).level(10).timeout_ms(3000).monitor().within_ms(3000);
     answer.answers(GENERIC).names("101");
     assert!(!machine.tool_lives("vzctl"));
-    ct101(&machine).timeout_ms(3000).monitor().within(Duration::from_secs(1)).answers(SUCCESS);
+    ct101(&machine).timeout_ms(3000).monitor().within(Duration::from_secs(2)).answers(SUCCESS);
 }
 
 /// Somebody has started it by hand, or unmounted below it.

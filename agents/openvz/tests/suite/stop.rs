@@ -94,7 +94,7 @@ fn a_lock_that_stays_is_told_with_its_holder() {
     let machine = running(openvz_node());
     machine.file("refusals/stop", "*9 locked\n").file("refusals/fast", "*9 locked\n");
     machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
-    let answer = ct101(&machine).timeout_ms(5000).run("stop").within_ms(5000);
+    let answer = ct101(&machine).timeout_ms(8000).run("stop").within_ms(8000);
     answer.answers(GENERIC).names("vzdump[4711]");
 }
 

@@ -247,15 +247,15 @@ fn two_domains_of_one_name_are_a_failure_and_stop_destroys_both() {
 fn a_reboot_s_gap_is_waited_for_only_while_somebody_can_start_the_guest_again() {
     let machine = node();
     let answer = web(&machine).monitor().answers(NOT_RUNNING);
-    assert!(answer.elapsed < Duration::from_secs(1), "{answer}");
+    assert!(answer.elapsed < Duration::from_secs(2), "{answer}");
     machine.file("proc/76/cmdline", "/usr/sbin/xl\0create\0/etc/xen/mail.cfg\0name=\"mail\"\0");
     let answer = web(&machine).monitor().answers(NOT_RUNNING);
-    assert!(answer.elapsed < Duration::from_secs(1), "another guest's process: {answer}");
+    assert!(answer.elapsed < Duration::from_secs(2), "another guest's process: {answer}");
     machine.file("proc/77/cmdline", "xl\0create\0/etc/xen/web.cfg\0");
     let answer = web(&machine).param("reboot_wait", "2").monitor().answers(NOT_RUNNING);
     assert!((2..4).contains(&answer.elapsed.as_secs()), "{answer}");
     let answer = web(&machine).probe().answers(NOT_RUNNING);
-    assert!(answer.elapsed < Duration::from_secs(1), "a probe has nothing to wait for: {answer}");
+    assert!(answer.elapsed < Duration::from_secs(2), "a probe has nothing to wait for: {answer}");
     let path = machine.root().to_owned();
     let later = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(1));
