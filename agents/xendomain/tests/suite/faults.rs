@@ -85,7 +85,7 @@ fn faults_of_xm_are_those_of_xl() {
             let call = web(&machine).timeout_ms(TIMEOUT_MS);
             for answer in [call.monitor(), call.probe(), call.run("stop")] {
                 assert_eq!(answer.code, Some(GENERIC), "{how}: {answer}");
-                answer.answers(GENERIC).names("unknown").within_ms(TIMEOUT_MS);
+                answer.answers(GENERIC).names("web").within_ms(TIMEOUT_MS);
             }
         }
         let machine = node();

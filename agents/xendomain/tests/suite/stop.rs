@@ -168,10 +168,10 @@ fn the_disk_of_a_guest_with_another_number_than_the_started_one_is_waited_for_to
             machine.file("run/holdfast/xendomain/data", record);
         }
         on(&machine, "shutdown", "leaves-disk");
-        let call = web(&machine).timeout_ms(6000);
-        call.run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(6000);
+        let call = web(&machine).timeout_ms(9000);
+        call.run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(9000);
         // Whoever asks again gets no other answer.
-        call.run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(6000);
+        call.run("stop").answers(GENERIC).names("vbd-3-51712").within_ms(9000);
         std::fs::remove_dir_all(machine.path(back_end)).unwrap();
         call.run("stop").answers(SUCCESS);
         assert_eq!(changes(&machine).len(), 1, "one shutdown");
@@ -184,7 +184,7 @@ fn a_disk_that_only_xenstored_knows_is_waited_for_too() {
     let machine = with("web", RUNS);
     machine.file("store/local/domain/0/backend/qdisk/3/51712/state", "5");
     on(&machine, "shutdown", "leaves-disk");
-    web(&machine).timeout_ms(6000).run("stop").answers(GENERIC).names("qdisk-3-51712").within_ms(6000);
+    web(&machine).timeout_ms(9000).run("stop").answers(GENERIC).names("qdisk-3-51712").within_ms(9000);
 }
 
 /// The layer below could not take the disk away.
@@ -215,7 +215,7 @@ fn what_is_destroyed_is_not_gone_before_its_disks_are() {
         let machine = with("web", "---s--");
         machine.folder("sys/bus/xen-backend/devices/vbd-3-51712");
         on(&machine, "destroy", "leaves-disk");
-        web(&machine).timeout_ms(9000).run(action).answers(GENERIC).names("vbd-3-51712").within_ms(9000);
+        web(&machine).timeout_ms(15_000).run(action).answers(GENERIC).names("vbd-3-51712").within_ms(15_000);
         assert!(changes(&machine).iter().all(|call| call[0] == "destroy"), "nothing is created beside it");
     }
 }
