@@ -1,6 +1,7 @@
 //! The scenarios, one file each, and how one is run.
 
 mod drbd_real;
+mod lvm_real;
 mod openvz_pair;
 mod smoke;
 mod storage_backend;
@@ -24,8 +25,13 @@ pub struct Scenario {
 }
 
 /// All of them, in the order in which `lab run --all` tells them.
-pub const ALL: &[Scenario] =
-    &[smoke::SCENARIO, drbd_real::SCENARIO, openvz_pair::SCENARIO, storage_backend::SCENARIO];
+pub const ALL: &[Scenario] = &[
+    smoke::SCENARIO,
+    drbd_real::SCENARIO,
+    lvm_real::SCENARIO,
+    openvz_pair::SCENARIO,
+    storage_backend::SCENARIO,
+];
 
 impl Scenario {
     /// Runs it. On failure what explains it is copied into a directory below `reports`. A scenario whose nodes did not boot
