@@ -45,7 +45,12 @@ pub fn of_device(call: &Call, device: Device) -> Vec<String> {
     let mut found = Vec::new();
     let stacked = call.host.path(Path::new(&format!("/sys/dev/block/{device}/holders"))).into_owned();
     for entry in std::fs::read_dir(stacked).into_iter().flatten().flatten() {
-        found.push(format!("block device {}", printable(entry.file_name().as_bytes())));
+        let name = printable(entry.file_name().as_bytes());
+        // Nobody knows a mapped device by its number.
+        found.push(match call.host.read_line(format!("/sys/block/{name}/dm/name")) {
+            Some(mapped) => format!("block device {name} ({})", printable(mapped.as_bytes())),
+            None => format!("block device {name}"),
+        });
     }
     if let Some(node) = node_of(call, device) {
         for file in swap_files(&call.host.read("/proc/swaps").unwrap_or_default()) {

@@ -68,7 +68,8 @@ fn a_mount_with_a_number_of_its_own_is_named() {
 fn a_device_mapper_device_on_top_is_named() {
     let machine = old(PRIMARY);
     machine.folder("sys/dev/block/147:0/holders/dm-3");
-    held(&machine).names("dm-3");
+    machine.file("sys/block/dm-3/dm/name", "backup-snapshot\n");
+    held(&machine).names("block device dm-3 (backup-snapshot)");
 }
 
 #[test]
