@@ -1,6 +1,7 @@
 //! What scenarios share: storage, cluster managers, the agents under test, and data that must not get lost.
 
 pub mod agents;
+pub mod client;
 pub mod data;
 pub mod drbd;
 pub mod heartbeat;
