@@ -164,12 +164,18 @@ fn device_is_ready(path: &str, disk: &GuestDisk, name: &str, call: &Call) -> Res
         )));
     }
     // Whatever the list does not know: RAID, a file system in a namespace that cannot be seen.
-    if call.host.is_real() && disk.disk.writable && ocf::block::is_claimed(&node).unwrap_or(false) {
-        return Err(Error::generic(format_args!(
-            "disk {shown} of guest {name} is claimed by something on this node: see lsblk and dmsetup table"
-        )));
+    if !call.host.is_real() || !disk.disk.writable {
+        return Ok(());
     }
-    Ok(())
+    match ocf::block::is_claimed(&node) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Error::generic(format_args!(
+            "disk {shown} of guest {name} is claimed by something on this node: see lsblk and dmsetup table"
+        ))),
+        Err(error) => {
+            Err(Error::generic(format_args!("disk {shown} of guest {name} cannot be opened: {error}")))
+        }
+    }
 }
 
 /// Refuses the disk below a DRBD resource: writing past DRBD is lost with the next failover.

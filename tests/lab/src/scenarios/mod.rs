@@ -5,7 +5,6 @@ mod lvm_real;
 mod openvz_pair;
 mod smoke;
 mod storage_backend;
-mod storage_lvm;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -32,7 +31,6 @@ pub const ALL: &[Scenario] = &[
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
     storage_backend::SCENARIO,
-    storage_lvm::SCENARIO,
 ];
 
 impl Scenario {

@@ -1,133 +1,186 @@
-//! A block device for other machines: DRBD, the export over NVMe/TCP, and last the address. A third machine keeps writing through
-//! a planned switch and through the death of the active node; it sees no error, and every record that was acknowledged is
-//! on the new Primary.
+//! A disk for others, as it was published in 2006 with GNBD: DRBD, a volume group on it, the export, the service address.
+//! Here the export is NVMe over TCP. A third machine writes all the time, through a planned switch and through a power
+//! failure of the active node; what was acknowledged to it has to be there. Before Heartbeat comes, both kernel targets are
+//! called by hand.
 
 use super::Scenario;
 use crate::lab::Wish;
+use crate::setup::agents::{PROVIDER, call, expect};
 use crate::setup::drbd::Resource;
-use crate::setup::{agents, drbd, heartbeat};
-use crate::{Lab, Node, Result, failed};
+use crate::setup::{agents, client, drbd, heartbeat};
+use crate::{Lab, Node, Output, Result};
 
-/// Heartbeat, drbddisk, gnbd-export (nvmet), IPaddr, and a client.
+/// Heartbeat and one line of haresources.
 pub const SCENARIO: Scenario = Scenario {
     name: "storage-backend",
-    about: "Heartbeat with drbddisk, gnbd-export over NVMe/TCP and an address; a client writes through switch and kill",
-    wish: || Wish::of(&["xenamo4", "xenamo5", "client"]),
-    story,
+    about: "Heartbeat; drbddisk, lvm-activate, gnbd-export, address; a client writes through a switch and a power failure",
+    wish,
+    story: |lab| {
+        prepare(lab)?;
+        by_hand(lab)?;
+        story(lab)
+    },
 };
 
 const ADDRESS: &str = "10.9.0.100";
-const HARESOURCES: &str = "xenamo4 drbddisk::cluster gnbd-export::ocfscluster::/dev/drbd0::backend=nvmet,allow=any \
-                           IPaddr::10.9.0.100/24/eth0\n";
-const WRITER: &[u8] = include_bytes!("../../recipe/writer.py");
-const LOG: &str = "/run/acknowledged";
-const SWITCH: u64 = 240;
+const DEVICE: &str = "/dev/shared/cluster";
+/// What `gnbd-export --name ocfscluster identity` prints.
+const SUBSYSTEM: &str = "nqn.2014-08.org.nvmexpress:uuid:a16e5b4d-ed15-5148-aa28-46790a725619";
+/// One switch, with room for emulation on a busy machine.
+const SWITCH: u64 = 300;
+const RUNNING: i32 = 0;
+const STOPPED: i32 = 7;
+
+fn wish() -> Wish {
+    Wish::of(&["xenamo4", "xenamo5", "xenamo1"])
+}
+
+fn start(lab: &Lab) -> Result {
+    let line = format!(
+        "xenamo4 drbddisk::cluster lvm-activate::shared gnbd-export::ocfscluster::{DEVICE}::backend=nvmet,allow={} \
+         IPaddr2::{ADDRESS}/24/eth0\n",
+        client::HOST
+    );
+    let settings = heartbeat::Settings { auto_failback: false, ..heartbeat::Settings::default() };
+    heartbeat::configure(lab, &line, settings)?;
+    heartbeat::start_on(lab.node(1))?;
+    heartbeat::start_on(lab.node(2))
+}
+
+/// True when `node` knows that `other` could take over.
+fn is_member(node: &Node, other: &Node) -> bool {
+    let name = other.name();
+    node.says(&format!("cl_status nodestatus {name} | grep -qx active && cl_status rscstatus >/dev/null"))
+}
+
+const fn export<'a>(backend: &'a str, allow: &'a str) -> [(&'a str, &'a str); 4] {
+    [("name", "ocfscluster"), ("device", DEVICE), ("backend", backend), ("allow", allow)]
+}
+
+/// The replicated disk with a volume group on it, not in use on either node.
+fn prepare(lab: &Lab) -> Result {
+    agents::install(lab)?;
+    for agent in ["lvm-activate", "gnbd-export"] {
+        agents::require(lab.node(1), agent)?;
+    }
+    let disk = Resource::new("cluster", 0);
+    drbd::create(lab, &[disk], "ext4")?;
+    lab.step("a volume group on DRBD", || {
+        boot(lab.node(1))?;
+        boot(lab.node(2))?;
+        lab.node(1).must(
+            "set -e; drbdadm primary cluster; wipefs -qa /dev/drbd0; vgcreate -q --setautoactivation n shared /dev/drbd0 >&2
+             lvcreate -q -y -Wn -Zn -n cluster -l 100%FREE shared >&2; vgchange -q -an shared >&2; drbdadm secondary cluster",
+        )
+    })?;
+    Ok(())
+}
+
+/// What systemd does on every boot.
+fn boot(node: &Node) -> Result {
+    node.must(
+        "modprobe configfs; mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config",
+    )
+    .map(|_| ())
+}
+
+/// The agent alone, with both kernel targets: all the way up, the question over the network, all the way down.
+fn by_hand(lab: &Lab) -> Result {
+    let node = lab.node(1);
+    let group = [("vgname", "shared"), ("vg_access_mode", "plain")];
+    node.must("drbdadm primary cluster")?;
+    expect(lab, "the group is activated", &call(node, "lvm-activate", "start", &group, 90)?, RUNNING, &[])?;
+    for (backend, allow, held) in
+        [("nvmet", client::HOST, "NVMe target"), ("lio", "iqn.2026-11.org.example:client", "SCSI target")]
+    {
+        let parameters = export(backend, allow);
+        let ask = |action| call(node, "gnbd-export", action, &parameters, 90);
+        let is =
+            |what: &str, answer: &Output, code| expect(lab, &format!("{backend}: {what}"), answer, code, &[]);
+        is("nothing is exported", &ask("monitor")?, STOPPED)?;
+        is("start", &ask("start")?, RUNNING)?;
+        is("start again", &ask("start")?, RUNNING)?;
+        is("monitor", &ask("monitor")?, RUNNING)?;
+        is("monitor over the network", &deep(node, &parameters)?, RUNNING)?;
+        let stop = call(node, "lvm-activate", "stop", &group, 15)?;
+        expect(lab, &format!("{backend}: the group cannot be deactivated below it"), &stop, 1, &[held])?;
+        is("stop", &ask("stop")?, RUNNING)?;
+        is("nothing is exported", &ask("monitor")?, STOPPED)?;
+        is("stop again", &ask("stop")?, RUNNING)?;
+    }
+    expect(lab, "the group is deactivated", &call(node, "lvm-activate", "stop", &group, 90)?, RUNNING, &[])?;
+    lab.step("nothing holds the disk", || node.must("drbdadm secondary cluster")).map(|_| ())
+}
+
+fn deep(node: &Node, parameters: &[(&str, &str)]) -> Result<Output> {
+    let exports: String =
+        parameters.iter().map(|(name, value)| format!("OCF_RESKEY_{name}='{value}' ")).collect();
+    node.sh(&format!(
+        "{exports} OCF_RESKEY_CRM_meta_timeout=60000 OCF_RESKEY_CRM_meta_interval=10000 OCF_CHECK_LEVEL=10 OCF_ROOT=/usr/lib/ocf \
+         OCF_RESOURCE_INSTANCE=lab OCF_RA_VERSION_MAJOR=1 timeout 90 {PROVIDER}/gnbd-export monitor"
+    ))
+}
 
 fn story(lab: &Lab) -> Result {
-    let (four, five, client) = (lab.node(1), lab.node(2), lab.node(3));
+    let (one, two, user) = (lab.node(1), lab.node(2), lab.node(3));
     let disk = Resource::new("cluster", 0);
-    agents::install(lab)?;
-    agents::require(four, "gnbd-export")?;
-    drbd::create(lab, std::slice::from_ref(&disk), "ext4")?;
-    let settings = heartbeat::Settings { auto_failback: false, ..heartbeat::Settings::default() };
-    heartbeat::configure(lab, HARESOURCES, settings)?;
-    for node in [four, five] {
-        heartbeat::start_on(node)?;
-    }
-    lab.eventually("xenamo4 exports the disk and has the address", SWITCH, || serves(&disk, four))?;
-    lab.check("xenamo5 does not", !has_address(five))?;
-    lab.step("the client is connected", || connect(four, client))?;
-    client.put("/root/writer.py", 0o755, WRITER)?;
-    client.must(&format!(
-        "setsid /root/writer.py write /dev/nvme0n1 {LOG} </dev/null >/run/writer.out 2>&1 & sleep 0.2"
-    ))?;
-    goes_on(lab, client, "the client writes")?;
+    start(lab)?;
+    lab.eventually("node xenamo4 offers the disk", SWITCH, || offers(one))?;
+    lab.check("and xenamo5 does not", !offers(two))?;
+    let path = lab.step("the client connects", || client::connect(user, ADDRESS, SUBSYSTEM))?;
+    client::write(user, &path)?;
+    goes_on(lab, user, "the client writes")?;
 
-    lab.step("xenamo4 is asked to hand over", || four.must("/usr/share/heartbeat/hb_standby all"))?;
-    lab.eventually("xenamo5 exports the disk and has the address", SWITCH, || {
-        serves(&disk, five) && !has_address(four)
+    lab.eventually("xenamo5 is ready to take over", SWITCH, || is_member(one, two))?;
+    lab.step("xenamo4 leaves the cluster in good order", || heartbeat::stop_on(one))?;
+    lab.eventually("xenamo5 offers the disk", SWITCH, || offers(two))?;
+    goes_on(lab, user, "the client writes again")?;
+    verify(lab, two)?;
+    lab.check("nothing of it is left on xenamo4", !offers(one) && disk.line(one).contains("ro:Secondary/"))?;
+
+    lab.step("xenamo4 is back", || heartbeat::start_on(one))?;
+    lab.eventually("xenamo4 is ready to take over", SWITCH, || {
+        is_member(two, one) && disk.is(two, &["cs:Connected", "ds:UpToDate/UpToDate"])
     })?;
-    goes_on(lab, client, "the client writes again")?;
-    lab.check("xenamo4 is Secondary", disk.is(four, &["ro:Secondary/Primary"]))?;
-    lab.step("every acknowledged record is on xenamo5", || verify(lab, client, five))?;
-
-    five.kill();
+    lab.check("the disk stayed where it was", offers(two) && !offers(one))?;
+    goes_on(lab, user, "the client writes still")?;
+    two.kill();
     lab.done("xenamo5 has lost power");
-    lab.eventually("xenamo4 exports the disk and has the address", SWITCH, || serves(&disk, four))?;
-    goes_on(lab, client, "the client writes again")?;
-    client.must("pkill -f 'writer.py write'")?;
-    lab.step("every acknowledged record is on xenamo4", || verify(lab, client, four))?;
-    let log = String::from_utf8_lossy(&client.get(LOG)?).into_owned();
-    lab.check("the client saw no error", !log.contains("ERROR"))?;
-    lab.done(&format!("longest time of one record: {:.1} s", longest(&log)));
+    lab.eventually("xenamo4 offers the disk", SWITCH, || offers(one))?;
+    goes_on(lab, user, "the client writes again")?;
+    verify(lab, one)?;
+
+    lab.step("xenamo5 has power again", || {
+        two.boot()?;
+        boot(two)?;
+        drbd::up(two)?;
+        heartbeat::start_on(two)
+    })?;
+    lab.eventually("both are in step", SWITCH, || {
+        disk.is(one, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
+    })?;
+    goes_on(lab, user, "the client writes still")?;
+    lab.step("the client disconnects", || client::disconnect(user, SUBSYSTEM))?;
+    verify(lab, one)
+}
+
+/// True if this node does all that the client needs: Primary, exported, and with the address.
+fn offers(node: &Node) -> bool {
+    node.says(&format!(
+        "ip -4 address show dev eth0 | grep -q 'inet {ADDRESS}/' && [ -b {DEVICE} ] &&
+         grep -qx 1 /sys/kernel/config/nvmet/subsystems/{SUBSYSTEM}/namespaces/1/enable"
+    ))
+}
+
+/// Waits for records that were acknowledged after now.
+fn goes_on(lab: &Lab, user: &Node, what: &str) -> Result {
+    let before = client::acknowledged(user).unwrap_or(0);
+    lab.eventually(what, SWITCH, || client::acknowledged(user).is_ok_and(|now| now > before + 30))?;
+    client::acknowledged(user).map(|_| ())
+}
+
+fn verify(lab: &Lab, node: &Node) -> Result {
+    let said = client::all_is_on(node, DEVICE, lab.node(3))?;
+    lab.done(&said);
     Ok(())
-}
-
-fn has_address(node: &Node) -> bool {
-    node.says(&format!("ip -o -4 addr show dev eth0 | grep -q ' {ADDRESS}/'"))
-}
-
-fn serves(disk: &Resource, node: &Node) -> bool {
-    disk.line(node).contains("ro:Primary/")
-        && node.says("grep -qx 1 /sys/kernel/config/nvmet/subsystems/*/namespaces/1/enable")
-        && has_address(node)
-}
-
-fn connect(server: &Node, client: &Node) -> Result {
-    let identity = server.must("/usr/lib/ocf/resource.d/holdfast/gnbd-export --name ocfscluster identity")?;
-    let nqn = identity
-        .split(|letter: char| letter.is_whitespace() || letter == '"')
-        .find(|word| word.starts_with("nqn."))
-        .ok_or_else(|| failed(format!("no NQN in {identity}")))?;
-    client.must(&format!(
-        "set -e; modprobe nvme-tcp; mkdir -p /etc/nvme
-         nvme connect -t tcp -a {ADDRESS} -s 4420 -n {nqn} -q nqn.2014-08.org.example:client -i 1 --ctrl-loss-tmo=-1 \
-         --reconnect-delay=1 --keep-alive-tmo=2
-         for try in $(seq 100); do [ -b /dev/nvme0n1 ] && exit 0; sleep 0.1; done; exit 1"
-    ))?;
-    Ok(())
-}
-
-/// The number of the last acknowledged record.
-fn last(client: &Node) -> Option<u64> {
-    let log = client.get(LOG).ok()?;
-    let text = String::from_utf8_lossy(&log).into_owned();
-    text.lines().rev().find_map(|line| line.split(' ').next()?.parse().ok())
-}
-
-fn goes_on(lab: &Lab, client: &Node, what: &str) -> Result {
-    let before = last(client).unwrap_or_default();
-    lab.eventually(what, SWITCH, || last(client).is_some_and(|now| now > before + 20)).map(|_| ())
-}
-
-/// What was acknowledged before this moment is read on the server. The writer goes round, so nothing but what it may have
-/// overwritten since is left out.
-fn verify(lab: &Lab, client: &Node, server: &Node) -> Result {
-    let paused = client.says("pkill -STOP -f 'writer.py write'");
-    let number = last(client).ok_or_else(|| failed("nothing was acknowledged"))?;
-    server.put("/root/writer.py", 0o755, WRITER)?;
-    let answer = server.must(&format!("/root/writer.py verify /dev/drbd0 0 {number}"))?;
-    if paused {
-        client.must("pkill -CONT -f 'writer.py write'")?;
-    }
-    if answer != "bad 0" {
-        return Err(failed(format!("of {number} records on {}: {answer}", server.name())));
-    }
-    lab.done(&format!("{number} records compared"));
-    Ok(())
-}
-
-/// The longest time between writing a record and its acknowledgement, in seconds.
-fn longest(log: &str) -> f64 {
-    log.lines().filter_map(|line| line.split(' ').nth(1)?.parse::<f64>().ok()).fold(0.0, f64::max)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_longest_pause_of_a_log_is_found() {
-        assert!((longest("0 0.010\n1 7.912\nERROR 2 gone\n2 0.020\n") - 7.912).abs() < 1e-9);
-    }
 }
