@@ -90,5 +90,5 @@ pub(crate) fn processes_of_a_monitor(here: &Scene, backend: &str) -> usize {
     traced.args(["-f", "-e", "trace=process", "-o"]).arg(&record).args([BINARY, "monitor"]);
     assert!(traced.status().unwrap().success());
     let calls = fs::read_to_string(record).unwrap();
-    ["execve(", "clone", "fork("].iter().map(|call| calls.matches(call).count()).sum()
+    ["execve(", "clone(", "clone3(", "fork("].iter().map(|call| calls.matches(call).count()).sum()
 }

@@ -1,19 +1,19 @@
 //! Two nodes, each at home for one container on one DRBD device; Heartbeat with the two lines as they were published in 2010.
-//! Its own six tests, then loss of the link. vzctl is a stand-in (`tests/lab/standin`): no kernel of today runs OpenVZ.
+//! Its own six tests. vzctl is a stand-in (`tests/lab/standin`): no kernel of today runs OpenVZ.
 
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::data::Written;
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, drbd, heartbeat};
-use crate::{Doing, Lab, Node, Result};
+use crate::{Lab, Node, Result};
 use std::thread::sleep;
 use std::time::Duration;
 
 /// Heartbeat, drbddisk, Filesystem, openvz, active on both nodes.
 pub const SCENARIO: Scenario = Scenario {
     name: "openvz-pair",
-    about: "Heartbeat with haresources, active on both nodes, containers by a stand-in; its six tests and a lost link",
+    about: "Heartbeat with haresources, active on both nodes, containers by a stand-in; its six tests",
     wish: || Wish::of(&["deimos", "phobos"]),
     story,
 };
@@ -107,67 +107,7 @@ fn story(lab: &Lab) -> Result {
         at_home(lab, &lines, "each container is at home")?;
         lab.step("the data are there", all_there)?;
     }
-    lost_link(lab, &lines)
-}
-
-/// Without fencing both sides go on alone. Nothing of that may be thrown away by itself.
-fn lost_link(lab: &Lab, lines: &[Line; 2]) -> Result {
-    let (deimos, phobos) = (lab.node(1), lab.node(2));
-    let before =
-        [deimos, phobos].map(|node| heartbeat::said(node, &["Heartbeat shutdown in progress"]).len());
-    let shutdowns = |node: &Node| before.get(node.number() - 1).copied().unwrap_or_default();
-    lab.hub().cut(1, 2);
-    lab.done("the link is lost");
-    lab.eventually("each side runs both", SWITCH, || {
-        lines.iter().all(|line| runs(line, deimos) && runs(line, phobos))
-    })?;
-    let here = Written::to(deimos, "/Data/db/vm/written-on-deimos", 64)?;
-    let there = Written::to(phobos, "/Data/db/vm/written-on-phobos", 64)?;
-    lab.done("both sides have written");
-    lab.hub().mend(1, 2);
-    lab.eventually("DRBD has found the split brain and stays apart", 120, || {
-        lines.iter().all(|line| {
-            [deimos, phobos].iter().any(|node| line.disk.is(node, &["cs:StandAlone"]))
-                && [deimos, phobos].iter().all(|node| !line.disk.is(node, &["cs:Connected"]))
-        })
-    })?;
-    // Two nodes that find each other again restart Heartbeat, one after the other.
-    let [db, apps] = lines;
-    lab.eventually(
-        "Heartbeat has restarted; each container runs at home and nowhere else",
-        2 * SWITCH,
-        || {
-            let restarted =
-                |node| heartbeat::said(node, &["Heartbeat shutdown in progress"]).len() > shutdowns(node);
-            restarted(deimos)
-                && restarted(phobos)
-                && runs(db, deimos)
-                && runs(apps, phobos)
-                && !phobos.mounted(db.directory)
-                && !deimos.mounted(apps.directory)
-        },
-    )?;
-    for (node, line) in [(deimos, db), (phobos, apps)] {
-        let name = &line.disk.name;
-        let answer = node.run(&["/etc/ha.d/resource.d/drbddisk", name, "status"])?;
-        agents::expect(lab, &format!("{name} is running for Heartbeat"), &answer, 0, &["running"])?;
-        lab.check("and its log says why somebody should look", {
-            let warned = heartbeat::said(node, &[&format!("{name} is StandAlone")]);
-            warned.iter().any(|line| line.contains("split brain"))
-        })?;
-    }
-    // What an administrator does: choose a side. Before that each side has what it wrote.
-    lab.step("each side still has what it wrote", || {
-        for node in [deimos, phobos] {
-            heartbeat::stop_on(node)?;
-        }
-        for (node, written) in [(deimos, &here), (phobos, &there)] {
-            node.must("drbdadm primary db && mkdir -p /mnt/look && mount -o ro /dev/drbd0 /mnt/look")?;
-            written.moved("/Data/db", "/mnt/look").is_on(node).doing(node.name())?;
-            node.must("umount /mnt/look && drbdadm secondary db")?;
-        }
-        Ok(())
-    })
+    Ok(())
 }
 
 fn make_container(lab: &Lab, line: &Line) -> Result {
