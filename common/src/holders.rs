@@ -45,12 +45,7 @@ pub fn of_device(call: &Call, device: Device) -> Vec<String> {
     let mut found = Vec::new();
     let stacked = call.host.path(Path::new(&format!("/sys/dev/block/{device}/holders"))).into_owned();
     for entry in std::fs::read_dir(stacked).into_iter().flatten().flatten() {
-        let name = printable(entry.file_name().as_bytes());
-        // Nobody knows a mapped device by its number.
-        found.push(match call.host.read_line(format!("/sys/block/{name}/dm/name")) {
-            Some(mapped) => format!("block device {name} ({})", printable(mapped.as_bytes())),
-            None => format!("block device {name}"),
-        });
+        found.push(stacked_device(call, &printable(entry.file_name().as_bytes())));
     }
     if let Some(node) = node_of(call, device) {
         for file in swap_files(&call.host.read("/proc/swaps").unwrap_or_default()) {
@@ -61,6 +56,14 @@ pub fn of_device(call: &Call, device: Device) -> Vec<String> {
     }
     found.extend(of_other_namespaces(|mount| mount.device == device));
     found
+}
+
+/// The block device `name` as a holder of another. Nobody knows a mapped device by its number.
+pub fn stacked_device(call: &Call, name: &str) -> String {
+    match call.host.read_line(format!("/sys/block/{name}/dm/name")) {
+        Some(mapped) => format!("block device {name} ({})", printable(mapped.as_bytes())),
+        None => format!("block device {name}"),
+    }
 }
 
 /// All that uses the block device `device`, whose node is `node`, wherever it is: what [`of_device`] finds, mounts of

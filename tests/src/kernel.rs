@@ -155,9 +155,16 @@ pub fn bind_here(source: &Path, directory: &Path) {
     mount(Some(source), directory, none, MsFlags::MS_BIND, none).unwrap();
 }
 
+/// A test beside this one that forks has a copy of every open file for a moment, so that a mount may be busy.
 #[track_caller]
 pub fn unmount_here(directory: &Path) {
-    umount2(directory, MntFlags::empty()).unwrap();
+    wait_until("the directory is unmounted", || match umount2(directory, MntFlags::empty()) {
+        Err(nix::errno::Errno::EBUSY) => false,
+        result => {
+            result.unwrap();
+            true
+        }
+    });
 }
 
 fn mount_tmpfs(directory: &Path) {

@@ -135,7 +135,7 @@ fn holders_of(active: &[Volume], call: &Call) -> Vec<String> {
     let node = |volume: &Volume| holders::node_of(call, volume.device);
     let own: Vec<String> = active
         .iter()
-        .filter_map(|volume| Some(format!("block device {}", node(volume)?.file_name()?.to_str()?)))
+        .filter_map(|volume| Some(holders::stacked_device(call, node(volume)?.file_name()?.to_str()?)))
         .collect();
     let mut found = Vec::new();
     for volume in active.iter().filter(|volume| volume.is_whole()) {
