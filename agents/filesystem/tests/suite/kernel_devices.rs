@@ -8,11 +8,12 @@ use testkit::call::{CONFIGURED, GENERIC, NOT_RUNNING, SUCCESS};
 use testkit::disk::{Disk, Format};
 use testkit::kernel::{Machine, is_mounted, mount_here, mounts_on, tool};
 
-use crate::scenes::{resource, scene};
+use crate::scenes::{every_device_answers, resource, scene};
 
 /// Start, monitor, a depth that reads the device, stop.
 #[track_caller]
 fn lives(data: &Call, dir: &std::path::Path) {
+    let _quiet = every_device_answers();
     data.probe().answers(NOT_RUNNING);
     data.run("start").answers(SUCCESS);
     data.run("start").answers(SUCCESS);
@@ -99,6 +100,7 @@ fn partitioned(machine: &Machine) -> Disk {
 #[test]
 fn kernel_a_tag_that_nobody_has() {
     let Some(here) = scene(Format::Ext4) else { return };
+    let _quiet = every_device_answers();
     for device in ["-U 00000000-0000-4000-8000-000000000000", "UUID=no-such", "-L nobody", "LABEL=nobody"] {
         let data = here.data.clone().param("device", device).timeout_ms(3000);
         data.probe().answers(NOT_RUNNING);
@@ -141,6 +143,7 @@ fn kernel_an_image_file_with_the_loop_option() {
 }
 
 fn wait_for_detach(image: &std::path::Path) {
+    let _quiet = every_device_answers();
     testkit::kernel::wait_until("the loop device is free", || {
         tool("losetup", &["-j".as_ref(), image.as_os_str()]).is_empty()
     });

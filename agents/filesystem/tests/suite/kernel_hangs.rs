@@ -1,6 +1,7 @@
 //! Nothing hangs: servers and disks that stop answering, and the deadline of the call.
 
 use std::path::PathBuf;
+use std::sync::RwLockWriteGuard;
 
 use testkit::Call;
 use testkit::call::{GENERIC, NOT_RUNNING, SUCCESS};
@@ -9,7 +10,7 @@ use testkit::fuse::HangingServer;
 use testkit::kernel::{Machine, is_mounted, mount_here};
 use testkit::users::User;
 
-use crate::scenes::{resource, running, scene};
+use crate::scenes::{a_device_may_hang, resource, running, scene};
 
 /// Long enough for a machine that is busy with other tests.
 const TIMEOUT_MS: u64 = 6000;
@@ -126,10 +127,12 @@ struct OnFuse {
     disk: Disk,
     server: HangingServer,
     machine: Machine,
+    _alone: RwLockWriteGuard<'static, ()>,
 }
 
 fn on_fuse() -> Option<OnFuse> {
     let machine = Machine::private()?;
+    let _alone = a_device_may_hang();
     let store = machine.dir("store");
     let real = machine.disk(Format::Ext4);
     let server = HangingServer::serving(&store, real.image());
@@ -138,7 +141,7 @@ fn on_fuse() -> Option<OnFuse> {
     let data = resource(&disk, &dir, "ext4");
     data.run("start").answers(SUCCESS);
     data.clone().level(10).monitor().answers(SUCCESS);
-    Some(OnFuse { data: data.timeout_ms(TIMEOUT_MS), dir, disk, server, machine })
+    Some(OnFuse { data: data.timeout_ms(TIMEOUT_MS), dir, disk, server, machine, _alone })
 }
 
 #[test]

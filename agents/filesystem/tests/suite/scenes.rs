@@ -1,6 +1,7 @@
 //! The resources that the tests talk about.
 
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use testkit::call::SUCCESS;
 use testkit::disk::{Disk, Format};
@@ -79,4 +80,18 @@ pub(crate) fn running(format: Format) -> Option<Scene> {
     let here = scene(format)?;
     here.data.run("start").answers(SUCCESS);
     Some(here)
+}
+
+/// Where udev does not run, mount(8) finds a tag by reading every block device of the machine, and losetup(8) asks
+/// every loop device. A test that makes one of them hang therefore keeps out those that look at all.
+static DEVICES: RwLock<()> = RwLock::new(());
+
+/// Until it is dropped every block device answers.
+pub(crate) fn every_device_answers() -> RwLockReadGuard<'static, ()> {
+    DEVICES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Until it is dropped a block device may hang.
+pub(crate) fn a_device_may_hang() -> RwLockWriteGuard<'static, ()> {
+    DEVICES.write().unwrap_or_else(PoisonError::into_inner)
 }
