@@ -94,7 +94,7 @@ const PARAMETERS: &[Parameter] = &[
     ),
     Parameter::string("drbdconf").default(DRBD_CONF).accepts(is_path, "the path of a file").doc(
         "Configuration of DRBD",
-        "Given to drbdadm with -c if it is not the default. Then drbd_resource should be a name.",
+        "Given to drbdadm with -c if it is not the default. start answers 5 if it cannot be read.",
     ),
     Parameter::boolean("report_degraded").default("no").doc(
         "Report trouble that does not stop the resource",

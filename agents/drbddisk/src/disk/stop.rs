@@ -18,7 +18,7 @@ pub fn stop(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Resul
     let mut told = false;
     loop {
         let began = Instant::now();
-        let complaint = match secondary(agent, name, call) {
+        let complaint = match secondary(name, call) {
             // Also 0: the module is absent, or somebody opened the device again and DRBD promoted it by itself.
             Ok(output) if output.succeeded() => match drbd::verdict(target, call) {
                 Ok(Verdict::Unconfigured | Verdict::Secondary) => return Ok(()),
