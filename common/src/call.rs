@@ -107,6 +107,11 @@ impl Call {
         *self.status_note.borrow_mut() = word.into();
     }
 
+    /// Whether somebody wants to know why.
+    pub fn explains(&self) -> bool {
+        self.explains
+    }
+
     /// Why monitor answers what it answers, in one sentence for people and scripts that ask. The last one counts.
     pub fn because(&self, why: impl std::fmt::Display) {
         if self.explains {

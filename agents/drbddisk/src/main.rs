@@ -77,10 +77,12 @@ impl Agent for DrbdDisk {
             call.exit_status_with(10);
             ocf::log::to_stderr("A resource name is required for status inquiries.");
         }
-        let verdict = drbd::verdict(&target, call)?;
+        let observed = drbd::observe(&target, call)?;
+        let verdict = drbd::judge(&target, &observed)?;
         call.log.trace(format_args!("verdict: {verdict:?}"));
         call.note_for_status(verdict.word());
-        call.because(format_args!("{} is {} on this node", self.object(), verdict.words()));
+        let as_clone = clone::in_words(self, &observed, call);
+        call.because(format_args!("{} is {} on this node{as_clone}", self.object(), verdict.words()));
         Ok(match verdict {
             Verdict::Unconfigured | Verdict::Secondary => State::Stopped,
             // One that is not Primary is work for start, and one that is, is work for stop.
@@ -194,7 +196,7 @@ impl DrbdDisk {
         let stopped = |call| drbd::verdict(&target, call).ok().filter(is_stopped);
         if self.dmtab.is_empty() || stopped(call).is_none() {
             let name = drbd::name_of(&target, call)?;
-            disk::stop::stop(self, &target, &name, call)?;
+            disk::stop::stop(&target, &name, call)?;
         }
         // A Secondary still mirrors to the disk on that table.
         if !self.dmtab.is_empty() && stopped(call) == Some(Verdict::Unconfigured) {

@@ -1,6 +1,5 @@
 //! Letting go of a device that is Primary, and naming who is in the way.
 
-use crate::DrbdDisk;
 use crate::adm::drbdadm;
 use ocf::drbd::{self, Kernel};
 use ocf::state::mountinfo::Device;

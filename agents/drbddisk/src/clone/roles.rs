@@ -138,5 +138,5 @@ fn is_unexpected(target: &Target, call: &Call) -> bool {
 pub fn demote(agent: &DrbdDisk, call: &Call) -> Result<()> {
     let target = agent.target(call)?;
     let name = drbd::name_of(&target, call)?;
-    crate::disk::stop::stop(agent, &target, &name, call)
+    crate::disk::stop::stop(&target, &name, call)
 }

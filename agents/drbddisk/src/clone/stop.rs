@@ -34,7 +34,7 @@ pub fn stop(agent: &DrbdDisk, call: &Call) -> Result<()> {
             let _ = down(&name, call);
         }
         // A state that cannot be read may be any: it is taken down all the same.
-        _ => take_down(agent, &target, &name, call)?,
+        _ => take_down(&target, &name, call)?,
     }
     outdate(agent, &name, call);
     dmtab::remove(agent, &name, call)?;
@@ -42,11 +42,11 @@ pub fn stop(agent: &DrbdDisk, call: &Call) -> Result<()> {
     Ok(())
 }
 
-fn take_down(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<()> {
+fn take_down(target: &Target, name: &str, call: &Call) -> Result<()> {
     let mut told = false;
     loop {
         let began = Instant::now();
-        let Err(complaint) = step(agent, target, name, call) else { return Ok(()) };
+        let Err(complaint) = step(target, name, call) else { return Ok(()) };
         call.log.info(format_args!("{name} is not down yet: {complaint}"));
         if !told {
             told = true;
@@ -68,7 +68,7 @@ fn take_down(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Resu
 }
 
 /// Secondary, down, and a look. The error is what it failed at.
-fn step(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<(), String> {
+fn step(target: &Target, name: &str, call: &Call) -> Result<(), String> {
     let done = |result: Result<Output>| match result {
         Ok(output) if output.succeeded() => Ok(()),
         Ok(output) => Err(output.complaint()),

@@ -1,6 +1,5 @@
 //! stop: from Primary to Secondary, or the name of who is in the way.
 
-use crate::DrbdDisk;
 use crate::adm::{PAUSE, is_time_for_another};
 use crate::release::{holders_of, secondary, why};
 use ocf::drbd;
@@ -11,7 +10,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 /// Makes the target Secondary. Called when it is not known to be.
-pub fn stop(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<()> {
+pub fn stop(target: &Target, name: &str, call: &Call) -> Result<()> {
     if !call.change(format_args!("run drbdadm secondary {name}")) {
         return Ok(());
     }
