@@ -38,7 +38,7 @@ esac
 true
 "#;
 
-const DRBDADM: &str = r#"
+pub(crate) const DRBDADM: &str = r#"
 root=$OCF_TEST_ROOT
 case "$1 $2" in
 "secondary r0") grep -q ' web ' "$root/domains" && { echo 'State change failed: (-12) Device is held open by someone' >&2; exit 11; }
@@ -50,7 +50,7 @@ true
 "#;
 
 /// A node whose guest web runs as domain 3 on DRBD, beside a node that can take it in.
-fn pair(line: &str) -> Sandbox {
+pub(crate) fn pair(line: &str) -> Sandbox {
     let machine = with("web", "-b----");
     drbd(&machine, line);
     machine
@@ -62,14 +62,14 @@ fn pair(line: &str) -> Sandbox {
     machine
 }
 
-fn to(machine: &Sandbox) -> Call {
+pub(crate) fn to(machine: &Sandbox) -> Call {
     web(machine).meta("migrate_source", "node1").meta("migrate_target", "node2").timeout_ms(60_000)
 }
 
 const BOTH: &str = "Connected ro:Primary/Primary ds:UpToDate/UpToDate C r-----";
 
 /// What was asked over there, without the lists.
-fn there(machine: &Sandbox) -> Vec<String> {
+pub(crate) fn there(machine: &Sandbox) -> Vec<String> {
     let words = machine.calls("ssh").into_iter().map(|call| {
         let at = call.iter().position(|word| word == "--").unwrap();
         call[at + 2..].join(" ")
@@ -77,14 +77,14 @@ fn there(machine: &Sandbox) -> Vec<String> {
     words.filter(|words| words != "xl list").collect()
 }
 
-fn here(machine: &Sandbox) -> Vec<String> {
+pub(crate) fn here(machine: &Sandbox) -> Vec<String> {
     let looks = ["sh-resources", "sh-ll-dev", "sh-dev"];
     let calls = machine.calls("drbdadm").into_iter().filter(|call| !looks.contains(&call[0].as_str()));
     calls.map(|call| call.join(" ")).collect()
 }
 
-const ALLOW: &str = "net-options --protocol=C --allow-two-primaries r0";
-const FORBID: &str = "net-options --protocol=C --allow-two-primaries=no r0";
+pub(crate) const ALLOW: &str = "net-options --protocol=C --allow-two-primaries r0";
+pub(crate) const FORBID: &str = "net-options --protocol=C --allow-two-primaries=no r0";
 
 #[test]
 fn a_guest_moves_and_both_ends_are_looked_at() {
