@@ -307,6 +307,59 @@ fn faults_of_the_tools_in_migrate_to_leave_one_guest_and_one_reason() {
     }
 }
 
+/// xend moves guests without a word of what became of them.
+#[test]
+fn faults_of_xm_in_migrate_to_leave_one_guest_and_one_reason() {
+    for (how, behaviour) in Tool::misbehaviours(1) {
+        let machine = pair(PRIMARY);
+        crate::scenes::only_xm(&machine);
+        crate::faults::break_tool(&machine, "xm", behaviour);
+        let answer = to(&machine).timeout_ms(9000).run("migrate_to").within_ms(9000);
+        assert!(matches!(answer.code, Some(1 | 5)), "{how}: {answer}");
+        assert_eq!(domains(&machine), ["3 web -b----"], "{how}");
+        assert_eq!(answer.stderr.matches("ocf-exit-reason:").count(), 1, "{how}: {answer}");
+        assert!(here(&machine).is_empty(), "{how}: nothing was allowed for a guest that is not seen");
+    }
+}
+
+/// A list that answers, and a migration that ends in each of the ways.
+#[test]
+fn xm_is_believed_only_by_what_both_ends_show() {
+    for (how, code, left) in [
+        ("moved", SUCCESS, vec![]),
+        ("refused", GENERIC, vec!["3 web -b----"]),
+        ("lies", GENERIC, vec!["3 web -b----"]),
+        ("hang", GENERIC, vec!["3 web -b----"]),
+        ("two", CONFIGURED, vec!["3 web -b----"]),
+        ("lost", CONFIGURED, vec![]),
+    ] {
+        let machine = pair(PRIMARY);
+        crate::scenes::only_xm(&machine);
+        on(&machine, "migrate", how);
+        to(&machine).timeout_ms(12_000).run("migrate_to").answers(code);
+        assert_eq!(domains(&machine), left, "{how}");
+        assert!(machine.calls("xm").iter().any(|call| *call == ["migrate", "--live", "3", "node2"]), "{how}");
+    }
+}
+
+/// The receiving node's tool.
+#[test]
+fn faults_of_the_tools_in_migrate_from_are_failures_in_time() {
+    for xm in [false, true] {
+        for (how, behaviour) in Tool::misbehaviours(1) {
+            let machine = pair(PRIMARY);
+            if xm {
+                crate::scenes::only_xm(&machine);
+            }
+            crate::faults::break_tool(&machine, if xm { "xm" } else { "xl" }, behaviour);
+            let answer = from(&machine).timeout_ms(6000).run("migrate_from").within_ms(6000);
+            assert_eq!(answer.code, Some(GENERIC), "{how}: {answer}");
+            answer.answers(GENERIC).names("web");
+            assert_eq!(domains(&machine), ["3 web -b----"], "{how}");
+        }
+    }
+}
+
 fn from(machine: &Sandbox) -> Call {
     web(machine).meta("migrate_source", "node2").meta("migrate_target", "node1")
 }
