@@ -73,7 +73,13 @@ fn one(dir: &Path, metadata: &ocf::Metadata) -> Result<(), String> {
         let mut command = table::command(metadata);
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut command, name, &mut text);
-        write(dir, &file, &String::from_utf8_lossy(&text))?;
+        let mut text = String::from_utf8_lossy(&text).into_owned();
+        if shell == clap_complete::Shell::Fish {
+            // The generator leaves out what follows the options.
+            let actions = ocf::page::actions(metadata).join(" ");
+            text.push_str(&format!("complete -c {name} -a \"{actions}\" -d 'Action'\n"));
+        }
+        write(dir, &file, &text)?;
     }
     Ok(())
 }

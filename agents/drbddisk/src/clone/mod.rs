@@ -23,11 +23,13 @@ use ocf::{Call, Dialect, Error, Result, State};
 
 /// Whether this call is about an instance of a promotable clone.
 ///
-/// Pacemaker gives the number of promoted instances with every action of such a clone and of nothing else.
+/// Pacemaker gives the number of promoted instances with every action of such a clone and of nothing else. By hand the
+/// same is said by the name drbd, or with that variable.
 pub fn is_meant(call: &Call) -> bool {
     let clone_only = matches!(call.action.as_str(), "promote" | "demote" | "notify");
     let promotable = call.meta("promoted_max").or_else(|| call.meta("master_max")).is_some();
-    clone_only || (call.dialect == Dialect::Ocf && (call.called == "drbd" || promotable))
+    let may_be = matches!(call.dialect, Dialect::Ocf | Dialect::ByHand);
+    clone_only || (may_be && (call.called == "drbd" || promotable))
 }
 
 /// What the instance is. A monitor of the cluster's also says what it would be worth promoted.

@@ -3,7 +3,7 @@
 use testkit::{Call, Sandbox};
 
 use crate::scenes::{
-    BINARY, PRIMARY, SECONDARY, instance, list_9, new, new_not_up, new_with, old, without_module,
+    BINARY, PRIMARY, SECONDARY, instance, list_9, new, new_not_up, new_with, old, scores, without_module,
 };
 
 fn heartbeat(machine: &Sandbox) -> Call {
@@ -164,6 +164,61 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
         let answer = agent.run_args(["--drbd_resource", "r0", "--dry-run", action]).exits(0);
         assert!(answer.stdout.contains(change), "{answer}");
         assert_eq!(machine.snapshot(), before);
+    }
+}
+
+/// promote, demote, notify and reload are a clone's; start and stop of one need its meta attributes.
+#[test]
+fn a_dry_run_of_every_action_of_the_clone_says_what_it_would_do_and_does_nothing() {
+    let lost = [
+        ("Connected role:Secondary", "Connecting role:Unknown"),
+        ("peer-disk:UpToDate", "peer-disk:DUnknown"),
+    ];
+    let scenes = [
+        (crate::scenes::new_down(), "start", "bring r0 up as Secondary"),
+        (new("Secondary"), "stop", "take r0 down"),
+        (new("Secondary"), "promote", "run drbdadm primary r0"),
+        (old(SECONDARY), "promote", "run drbdadm primary r0"),
+        (new("Primary"), "demote", "run drbdadm secondary r0"),
+        (old(PRIMARY), "demote", "run drbdadm secondary r0"),
+        (new("Secondary"), "reload", "run drbdadm adjust r0"),
+        (new("Secondary"), "notify", "run drbdadm adjust r0"),
+        (new("Secondary"), "notify", "set the promotion score to 10000"),
+        (new_with(&list_9("Secondary", &lost)), "notify", "run drbdsetup outdate 0"),
+        (new("Primary"), "monitor", "set the promotion score to 10000"),
+        (new("Primary"), "monitor", "run drbdadm unfence-peer r0"),
+    ];
+    // Without what the tools were asked.
+    let state = |machine: &Sandbox| -> Vec<String> {
+        machine.snapshot().into_iter().filter(|line| !line.starts_with("calls")).collect()
+    };
+    for (machine, action, change) in scenes {
+        // The name under which it is nothing but the clone.
+        let installed = machine.installed(BINARY, "usr/lib/ocf/resource.d/linbit/drbd");
+        machine.tool("modprobe", testkit::Tool::Succeeds);
+        let before = state(&machine);
+        let call = [
+            ("promoted_max", "1"),
+            ("notify", "true"),
+            ("notify_type", "post"),
+            ("notify_operation", "start"),
+            ("notify_promoted_uname", "there"),
+            ("on_node", "here"),
+        ];
+        let call = call.iter().fold(Call::bare(BINARY), |call, (name, value)| call.meta(name, value));
+        let mut words = vec!["--drbd_resource", "r0", "--stop_outdates_secondary", "yes"];
+        words.extend(["--unfence_if_all_uptodate", "yes", "--dry-run", action]);
+        let answer = machine.host(call.program(installed)).run_args(words);
+        assert!(answer.stdout.contains(change), "{action}: {answer}");
+        assert!(
+            crate::scenes::changes(&machine).is_empty() && scores(&machine).is_empty(),
+            "{action}: {answer}"
+        );
+        assert!(
+            machine.calls("modprobe").is_empty()
+                && machine.calls("drbdsetup").iter().all(|call| call[0] != "outdate")
+        );
+        assert_eq!(state(&machine), before, "{action}");
     }
 }
 

@@ -40,6 +40,35 @@ fn by_default_it_does_not_migrate_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_dry_run_of_a_migration_says_what_it_would_do_and_does_nothing() {
+    let dry = |machine: &Sandbox, action: &str, words: &[&str]| {
+        let before = machine.snapshot();
+        let call =
+            Call::bare(crate::scenes::BINARY).meta("migrate_source", "node1").meta("migrate_target", "node2");
+        let words = [&["--ctid", "101", "--dry-run"], words, &[action]].concat();
+        let answer = machine.host(call).run_args(words).exits(SUCCESS);
+        assert_eq!(machine.snapshot(), before, "{answer}");
+        answer.stdout
+    };
+    let by_dump = ["--migrate_mode", "chkpnt", "--dump_dir", "/Data/shared"];
+    let machine = running(openvz_node());
+    machine.folder("Data/shared");
+    let said = dry(&machine, "migrate_to", &by_dump);
+    assert!(said.contains("would run vzctl chkpnt 101 --dumpfile /Data/shared/Dump.101.migration"), "{said}");
+    self::by_dump(&machine).run("migrate_to").answers(SUCCESS);
+    travels(&machine);
+    let said = dry(&machine, "migrate_from", &by_dump);
+    assert!(
+        said.contains("would run vzctl restore 101 --dumpfile /Data/shared/Dump.101.migration"),
+        "{said}"
+    );
+    let machine = running(openvz_node());
+    machine.tool("vzmigrate", Tool::Succeeds).tool("ssh", Tool::Succeeds);
+    let said = dry(&machine, "migrate_to", &["--migrate_mode", "vzmigrate"]);
+    assert!(said.contains("would run vzmigrate for 101 to node2"), "{said}");
+}
+
+#[test]
 fn a_dump_travels_and_is_used_up() {
     let machine = running(openvz_node());
     let agent = by_dump(&machine);
