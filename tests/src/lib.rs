@@ -3,6 +3,7 @@
 //! * [`call`]: one call of an agent's binary, and its answer held against the rules of output
 //! * [`sandbox`]: a directory that stands for a machine, with [`tool`]: fake tools that record how they were run
 //! * [`contract`]: the rules every agent obeys, as tests (`contract!`), and the golden meta-data
+//! * [`json`]: what scripts read
 //! * [`kernel`]: a private mount namespace, with [`disk`]: loop devices, [`users`]: processes that keep a mount
 //!   busy, and [`fuse`]: a file system whose server stops answering
 #![allow(
@@ -19,6 +20,7 @@ pub mod call;
 pub mod contract;
 pub mod disk;
 pub mod fuse;
+pub mod json;
 pub mod kernel;
 pub mod sandbox;
 pub mod tool;

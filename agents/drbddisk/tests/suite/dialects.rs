@@ -280,3 +280,11 @@ fn verbose_explains_the_clone_too() {
     let answer = down.host(Call::bare(BINARY)).run_args(["r0", "status", "--verbose"]).exits(3);
     assert!(answer.stderr.ends_with("because r0 is not up on this node\n"), "{answer}");
 }
+
+#[test]
+fn json_tells_scripts_the_same() {
+    for (machine, state, code) in [(old(PRIMARY), "running", 0), (new("Secondary"), "stopped", 7)] {
+        let by_hand = machine.host(Call::bare(BINARY));
+        testkit::json::tells(&crate::scenes::r0(&machine), &by_hand, &["--drbd_resource", "r0"], state, code);
+    }
+}

@@ -413,3 +413,14 @@ fn a_dry_run_says_what_it_would_do_and_does_nothing() {
     by_hand.run_args(words.iter().chain(&["stop"])).exits(SUCCESS);
     assert_eq!(here.configfs.tree().deeds.len(), before);
 }
+
+#[test]
+fn json_tells_scripts_the_same() {
+    let Some(here) = scene() else { return };
+    let (call, by_hand) = (here.r0("nvmet"), here.sandbox.host(testkit::Call::bare(crate::scenes::BINARY)));
+    let words = ["--name", "r0", "--device", "/dev/drbd0", "--backend", "nvmet", "--allow", HOST];
+    testkit::json::tells(&call, &by_hand, &words, "stopped", NOT_RUNNING);
+    here.r0("nvmet").param("allow", HOST).run("start").answers(SUCCESS);
+    let call = here.r0("nvmet").param("allow", HOST);
+    testkit::json::tells(&call, &by_hand, &words, "running", SUCCESS);
+}

@@ -162,3 +162,13 @@ fn under_the_name_of_lvm_activate_it_takes_the_same_parameters() {
     call.monitor().answers(SUCCESS);
     call.run("stop").answers(SUCCESS);
 }
+
+#[test]
+fn json_tells_scripts_the_same() {
+    let machine = vg(&["lv1"]);
+    let (call, by_hand) = (mode(&machine, "plain"), machine.host(Call::bare(BINARY)));
+    let words = ["--vgname", "vg1", "--vg_access_mode", "plain"];
+    testkit::json::tells(&call, &by_hand, &words, "stopped", NOT_RUNNING);
+    call.run("start").answers(SUCCESS);
+    testkit::json::tells(&call, &by_hand, &words, "running", SUCCESS);
+}

@@ -139,3 +139,11 @@ fn under_the_name_of_manageve_it_is_that_agent() {
     agent.run("stop").answers(0);
     agent.run("promote").answers(3);
 }
+
+#[test]
+fn json_tells_scripts_the_same() {
+    for (machine, state, code) in [(running(openvz_node()), "running", 0), (node(), "stopped", 7)] {
+        let by_hand = machine.host(Call::bare(BINARY));
+        testkit::json::tells(&ct101(&machine), &by_hand, &["--ctid", "101"], state, code);
+    }
+}

@@ -113,3 +113,15 @@ fn the_old_agent_s_name_shows_in_the_meta_data() {
         assert!(answer.stdout.contains(&format!("<parameter name=\"{name}\"")), "{name}");
     }
 }
+
+#[test]
+fn json_tells_scripts_the_same() {
+    for (machine, state, code) in [(with("web", "-b----"), "running", 0), (node(), "stopped", 7)] {
+        let by_hand = machine.host(Call::bare(BINARY));
+        testkit::json::tells(&crate::scenes::web(&machine), &by_hand, &["--name", "web"], state, code);
+    }
+    let silent = with("web", "-b----");
+    on(&silent, "list", "dead");
+    let by_hand = silent.host(Call::bare(BINARY));
+    testkit::json::tells(&crate::scenes::web(&silent), &by_hand, &["--name", "web"], "unknown", 1);
+}
