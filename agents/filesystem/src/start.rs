@@ -345,7 +345,7 @@ fn mount_it(filesystem: &Filesystem, source: &Source, identity: &Identity, call:
             return mount_by_kernel(filesystem, node.as_deref(), &fstype, &options, call);
         }
     }
-    mount_by_tool(filesystem, source, call)
+    mount_by_tool(filesystem, source, identity, call)
 }
 
 /// The name that others expect in the mount table: without links, and a mapped device by its name.
@@ -484,7 +484,7 @@ fn bind(filesystem: &Filesystem, source: &Path, options: &KernelOptions, call: &
     })
 }
 
-fn mount_by_tool(filesystem: &Filesystem, source: &Source, call: &Call) -> Result<()> {
+fn mount_by_tool(filesystem: &Filesystem, source: &Source, identity: &Identity, call: &Call) -> Result<()> {
     let mut tool = call.tool("mount")?;
     if !filesystem.fstype.is_empty() {
         tool = tool.arg("-t").arg(&*filesystem.fstype);
@@ -501,7 +501,15 @@ fn mount_by_tool(filesystem: &Filesystem, source: &Source, call: &Call) -> Resul
         _ => filesystem.device.to_os_string(),
     };
     // After the dashes nothing is an option, whatever it begins with.
-    let output = tool.arg("--").arg(what).arg(&*filesystem.directory).run()?;
+    let output = tool.arg("--").arg(what).arg(&*filesystem.directory).run().map_err(|error| {
+        match (source, identity) {
+            // Then it looks into every block device of the machine, also into one that does not answer.
+            (Source::Tag(..), Identity::Missing(_)) => Error::generic(format_args!(
+                "{source} has no udev link, so mount searched all disks (one may be dead): {error}"
+            )),
+            _ => error,
+        }
+    })?;
     if output.succeeded() {
         return Ok(());
     }

@@ -374,6 +374,21 @@ fn row_an_automount_trap_below_the_mount_is_ignored() {
     assert!(machine.calls("mount").is_empty());
 }
 
+/// Seen on a machine with one dead disk: mount(8) reads every block device.
+#[test]
+fn a_search_for_a_tag_that_does_not_end_is_explained() {
+    for (how, behaviour) in Tool::misbehaviours(1).into_iter().filter(|(how, _)| how.starts_with("hanging")) {
+        let machine = Sandbox::new();
+        machine.folder("mnt/data").tool("mount", behaviour.unwrap());
+        let data = machine.host(Call::ocf(crate::scenes::BINARY));
+        let data = data.param("device", "UUID=ab-1").param("directory", "/mnt/data").param("fstype", "ext4");
+        let answer = data.timeout_ms(3000).run("start").within_ms(3000).answers(GENERIC);
+        let reason = answer.reason().unwrap();
+        let told = "UUID=ab-1 has no udev link, so mount searched all disks (one may be dead): mount did not end within";
+        assert!(reason.starts_with(told), "{how}: {answer}");
+    }
+}
+
 #[test]
 fn row_a_tag_is_resolved_by_the_links_of_udev() {
     for (tag, folder) in
