@@ -55,7 +55,7 @@ const PROMOTED: i32 = 8;
 const STEP: u64 = 300;
 /// Longer than the interval of each monitor.
 const MONITORS: u64 = 13;
-const CALLS: u32 = 20;
+const CALLS: u32 = 10;
 const PORT: u16 = 7788;
 
 fn story(lab: &Lab) -> Result {
@@ -276,7 +276,7 @@ fn stop_all(lab: &Lab, disk: &Resource, name: &str) -> Result<Duration> {
     Ok(stop)
 }
 
-/// Twenty monitors of each agent, theirs and ours in turns, on what runs in this moment.
+/// Ten monitors of each agent, theirs and ours in turns, on what runs in this moment.
 fn monitors(lab: &Lab) -> Result<[(&'static str, f64, f64); 4]> {
     let (first, second) = active(lab)?;
     let r0 = [
