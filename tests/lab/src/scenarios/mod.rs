@@ -1,8 +1,10 @@
 //! The scenarios, one file each, and how one is run.
 
 mod drbd_real;
+mod field;
 mod lvm_real;
 mod openvz_pair;
+mod promotable;
 mod smoke;
 mod storage_backend;
 
@@ -30,6 +32,8 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
+    promotable::SCENARIO,
+    field::SCENARIO,
     storage_backend::SCENARIO,
 ];
 
