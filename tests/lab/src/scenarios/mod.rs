@@ -5,6 +5,7 @@ mod lvm_real;
 mod openvz_pair;
 mod smoke;
 mod storage_backend;
+mod xen_ha;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -31,6 +32,7 @@ pub const ALL: &[Scenario] = &[
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
     storage_backend::SCENARIO,
+    xen_ha::SCENARIO,
 ];
 
 impl Scenario {

@@ -6,3 +6,4 @@ pub mod data;
 pub mod drbd;
 pub mod heartbeat;
 pub mod pacemaker;
+pub mod xen;
