@@ -7,6 +7,7 @@ mod openvz_pair;
 mod promotable;
 mod smoke;
 mod storage_backend;
+mod xen_ha;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -35,6 +36,7 @@ pub const ALL: &[Scenario] = &[
     promotable::SCENARIO,
     field::SCENARIO,
     storage_backend::SCENARIO,
+    xen_ha::SCENARIO,
 ];
 
 impl Scenario {
