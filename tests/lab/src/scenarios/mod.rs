@@ -30,7 +30,8 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
-    storage_backend::SCENARIO,
+    storage_backend::HEARTBEAT,
+    storage_backend::PACEMAKER,
 ];
 
 impl Scenario {
