@@ -33,9 +33,10 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
+    storage_backend::HEARTBEAT,
+    storage_backend::PACEMAKER,
     promotable::SCENARIO,
     field::SCENARIO,
-    storage_backend::SCENARIO,
     xen_ha::SCENARIO,
 ];
 
