@@ -1,10 +1,13 @@
 //! The scenarios, one file each, and how one is run.
 
 mod drbd_real;
+mod field;
 mod lvm_real;
 mod openvz_pair;
+mod promotable;
 mod smoke;
 mod storage_backend;
+mod xen_ha;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -30,7 +33,11 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
-    storage_backend::SCENARIO,
+    storage_backend::HEARTBEAT,
+    storage_backend::PACEMAKER,
+    promotable::SCENARIO,
+    field::SCENARIO,
+    xen_ha::SCENARIO,
 ];
 
 impl Scenario {

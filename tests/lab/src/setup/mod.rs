@@ -2,7 +2,10 @@
 
 pub mod agents;
 pub mod client;
+pub mod cost;
 pub mod data;
 pub mod drbd;
 pub mod heartbeat;
 pub mod pacemaker;
+pub mod tester;
+pub mod xen;

@@ -76,18 +76,28 @@ pub fn primitive(
 /// # Errors
 /// When the nodes do not all come online.
 pub fn start(lab: &Lab, cib: &str) -> Result {
-    let names: Vec<(&str, &str)> = lab.nodes().iter().map(|node| (node.name(), node.address())).collect();
+    let all: Vec<&Node> = lab.nodes().iter().collect();
+    start_among(lab, &all, cib)
+}
+
+/// As [`start`], with a cluster of these nodes alone.
+///
+/// # Errors
+/// When they do not all come online.
+pub fn start_among(lab: &Lab, members: &[&Node], cib: &str) -> Result {
+    let names: Vec<(&str, &str)> = members.iter().map(|node| (node.name(), node.address())).collect();
     let conf = corosync_conf(&names);
-    for node in lab.nodes() {
+    for node in members {
         node.put("/etc/corosync/corosync.conf", 0o644, conf.as_bytes())?;
         node.put("/var/lib/pacemaker/cib/cib.xml", 0o600, cib.as_bytes())?;
         node.must("chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml; rm -f /var/lib/pacemaker/cib/cib.xml.sig")?;
     }
-    for node in lab.nodes() {
+    for node in members {
         start_on(node)?;
     }
-    let count = lab.nodes().len();
-    lab.eventually("Pacemaker runs on all nodes", 180, || online(lab.node(1)) == count)?;
+    lab.eventually("Pacemaker runs on all nodes", 180, || {
+        members.iter().all(|node| online(node) == members.len())
+    })?;
     Ok(())
 }
 
@@ -113,6 +123,41 @@ pub fn online(node: &Node) -> usize {
             .filter(|line| line.contains("<node name=") && line.contains("online=\"true\""))
             .count()
     })
+}
+
+/// Replaces a part of the running configuration, such as `resources`.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn replace(node: &Node, scope: &str, content: &str) -> Result {
+    node.put("/run/lab-cib.xml", 0o644, format!("<{scope}>{content}</{scope}>").as_bytes())?;
+    node.must(&format!("cibadmin --replace --scope {scope} --xml-file /run/lab-cib.xml 2>&1")).map(|_| ())
+}
+
+/// Sets an option of the cluster, such as `stop-all-resources`.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn option(node: &Node, name: &str, value: &str) -> Result {
+    node.must(&format!("crm_attribute --type crm_config --name {name} --update {value} 2>&1")).map(|_| ())
+}
+
+/// Puts node `name` to standby, or back to work.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn standby(node: &Node, name: &str, on: bool) -> Result {
+    let what = if on { "--update=on" } else { "--delete" };
+    node.must(&format!("crm_attribute --type nodes --node {name} --name standby {what} 2>&1")).map(|_| ())
+}
+
+/// What went wrong with resources, as the cluster tells it; none is no line.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub fn failures(node: &Node) -> Result<Vec<String>> {
+    let said = node.must("timeout 60 crm_mon -1 --output-as=xml")?;
+    Ok(said.lines().filter(|line| line.contains("<failure ")).map(str::to_owned).collect())
 }
 
 /// Stops the cluster on a node.
