@@ -105,9 +105,10 @@ pub fn trouble(resource: &Resource) -> Option<String> {
             Disk::UpToDate | Disk::Consistent => {}
             Disk::Inconsistent if target => {}
             bad => {
-                let (minor, bad) = (volume.minor, bad.word());
+                let (minor, remedy) = (volume.minor, remedy(bad));
+                let bad = bad.word();
                 return Some(format!(
-                    "the local copy of {name} (drbd{minor}) is {bad}: repair its disk, then drbdadm adjust {name}"
+                    "the local copy of {name} (drbd{minor}) is {bad}: {remedy} drbdadm adjust {name}"
                 ));
             }
         }
@@ -135,7 +136,20 @@ pub fn trouble(resource: &Resource) -> Option<String> {
         // A peer that says nothing of its copy (0.7) is no reason to worry.
         !matches!(volume.disk, Disk::UpToDate | Disk::Consistent | Disk::DUnknown)
     })?;
-    Some(format!("the peer's copy of {name} is {}: repair its disk", bad.disk.word()))
+    Some(format!(
+        "the peer's copy of {name} is {}: there, {} drbdadm adjust {name}",
+        bad.disk.word(),
+        remedy(bad.disk)
+    ))
+}
+
+/// What makes a copy good again.
+fn remedy(bad: Disk) -> &'static str {
+    match bad {
+        Disk::Diskless | Disk::Failed | Disk::Detaching => "repair its disk, then",
+        Disk::Attaching | Disk::Negotiating => "if it stays so,",
+        _ => "connect it to a good copy,",
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +248,14 @@ mod tests {
         for bad in ["Diskless", "Failed", "Detaching", "Attaching", "Negotiating", "Inconsistent", "Outdated"]
         {
             degraded(&[("disk:UpToDate client", &format!("disk:{bad} client"))], bad);
+        }
+    }
+
+    #[test]
+    fn the_remedy_is_one_for_that_copy() {
+        for (bad, remedy) in [("Diskless", "repair its disk"), ("Outdated", "connect it to a good copy")] {
+            degraded(&[("disk:UpToDate client", &format!("disk:{bad} client"))], remedy);
+            degraded(&[("peer-disk:UpToDate", &format!("peer-disk:{bad}"))], remedy);
         }
     }
 

@@ -259,3 +259,40 @@ fn recorded_states_have_these_scores() {
         assert_eq!(by_table(&resource, Scores::DEFAULT), expected, "{file}");
     }
 }
+
+/// Every recorded state, in one file for review: the score and its row, and what a monitor would call trouble.
+/// `UPDATE_FIXTURES=1` rewrites it.
+#[test]
+fn every_recorded_state_has_its_score_and_its_trouble() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/drbd");
+    let mut text = String::new();
+    for version in ["8.4.11", "9.2.18"] {
+        let mut files: Vec<_> =
+            std::fs::read_dir(folder.join(version)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let recorded = std::fs::read_to_string(&file).unwrap();
+            let list = recorded.split_once("$ drbdsetup events2 --now").and_then(|(_, rest)| {
+                let (list, code) = rest.split_once('\n')?.1.split_once("--- exit=")?;
+                code.starts_with('0').then(|| list.split("--- stderr").next().unwrap_or_default())
+            });
+            let resources = list.map(|list| events::parse(list.as_bytes()).unwrap()).unwrap_or_default();
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            text += &match resources.first() {
+                None => format!("{version}/{name}: not up\n"),
+                Some(resource) => {
+                    let (score, why) = by_table_because(resource, Scores::DEFAULT);
+                    let trouble = crate::drbd::verdict::trouble(resource);
+                    let role = resource.role.word();
+                    let trouble = trouble.unwrap_or_else(|| "all well".into());
+                    format!("{version}/{name}: {role}, {score}: {why} | {trouble}\n")
+                }
+            };
+        }
+    }
+    let reviewed = folder.join("scores.expected");
+    if std::env::var_os("UPDATE_FIXTURES").is_some_and(|value| value == "1") {
+        std::fs::write(&reviewed, &text).unwrap();
+    }
+    assert_eq!(text, std::fs::read_to_string(&reviewed).unwrap_or_default());
+}
