@@ -90,7 +90,11 @@ pub fn examine(agent: &LvmActivate, target: &Target, mode: Mode, call: &Call) ->
         }
         Mode::Tagging => {
             let tag = agent.tag()?;
-            configured_for_tags(&config, &target.group, tag, &group.tags)?;
+            let volumes = group.volumes.iter().filter(|volume| is_meant(target, volume));
+            // LVM asks for the tags of the volume and of its group.
+            let tags: Vec<&String> =
+                group.tags.iter().chain(volumes.flat_map(|volume| &volume.tags)).collect();
+            configured_for_tags(&config, &target.group, tag, &tags)?;
             foreign_tags(&group, &target.group, tag, &agent.ignored_tags)?;
             group.owned = Some(group.tags.iter().any(|found| found == tag));
         }
@@ -156,6 +160,10 @@ fn suitable(agent: &LvmActivate, target: &Target, mode: Mode, group: &Group) -> 
     }
 }
 
+fn is_meant(target: &Target, volume: &Logical) -> bool {
+    target.volume.as_ref().is_none_or(|name| volume.name == *name)
+}
+
 /// Device UUIDs and names of what start shall activate.
 fn wanted(agent: &LvmActivate, target: &Target, group: &Group) -> Vec<(String, String)> {
     let can_be = |volume: &&Logical| match &target.volume {
@@ -199,12 +207,12 @@ fn not_foreign(group: &Group, target: &Target, config: &Config, call: &Call) -> 
 }
 
 /// Volumes must be inactive without the tag: then volume_list is there and lets none of them through.
-fn configured_for_tags(config: &Config, group: &str, tag: &str, tags: &[String]) -> Result<()> {
+fn configured_for_tags(config: &Config, group: &str, tag: &str, tags: &[&String]) -> Result<()> {
     let Some(list) = config.get("activation/volume_list") else {
         return Err(Error::args("activation/volume_list is not set in lvm.conf: tagging needs it"));
     };
     // Also by a tag that says nothing of an owner.
-    let has = |found: &str| found == "*" || found == tag || tags.iter().any(|own| own == found);
+    let has = |found: &str| found == "*" || found == tag || tags.iter().any(|own| *own == found);
     let lets_through = |entry: &&String| {
         *entry == "*" || entry.strip_prefix('@').is_some_and(has) || entry.split('/').next() == Some(group)
     };

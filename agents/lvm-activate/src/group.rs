@@ -21,7 +21,7 @@ const REPORT: [&str; 26] = [
     "--configreport",
     "lv",
     "-o",
-    "lv_name,lv_uuid,lv_attr,lv_layout",
+    "lv_name,lv_uuid,lv_attr,lv_layout,lv_tags",
     "--configreport",
     "pv",
     "-o",
@@ -72,6 +72,8 @@ pub struct Logical {
     pub name: String,
     /// Without hyphens.
     pub uuid: String,
+    /// Its own tags.
+    pub tags: Vec<String>,
     attributes: Vec<u8>,
     layout: String,
 }
@@ -212,6 +214,12 @@ struct Lv {
     lv_attr: String,
     #[serde(default)]
     lv_layout: String,
+    #[serde(default)]
+    lv_tags: String,
+}
+
+fn tags(list: &str) -> Vec<String> {
+    list.split(',').filter(|tag| !tag.is_empty()).map(str::to_string).collect()
 }
 
 impl Part {
@@ -231,13 +239,14 @@ impl Part {
                     uuid: lv.lv_uuid.replace('-', ""),
                     attributes: lv.lv_attr.into_bytes(),
                     layout: lv.lv_layout,
+                    tags: tags(&lv.lv_tags),
                 });
             }
         }
         Ok(Group {
             uuid: vg.vg_uuid.replace('-', ""),
             system_id: vg.vg_systemid,
-            tags: vg.vg_tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_string).collect(),
+            tags: tags(&vg.vg_tags),
             missing_disks: vg.vg_missing_pv_count.parse().map_err(|_| no_sense())?,
             lock_type: vg.vg_lock_type,
             is_clustered: attribute(5, b'c'),

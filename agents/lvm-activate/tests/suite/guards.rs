@@ -131,6 +131,13 @@ fn tagging_without_a_list_or_with_one_that_lets_the_group_through_is_2() {
     let ignoring = mode(&machine, "tagging").param("ignored_tags", "other");
     ignoring.run("start").answers(ARGS).names("@other");
     set(&machine, "tags", "");
+    // LVM asks for the tags of a volume, too.
+    let lvs = std::fs::read_to_string(machine.path("lvm/lvs")).unwrap();
+    let with_tag =
+        format!("{} linear fast,other\n", lvs.lines().next().unwrap().split(" linear").next().unwrap());
+    machine.file("lvm/lvs", with_tag);
+    mode(&machine, "tagging").run("start").answers(ARGS).names("@other");
+    machine.file("lvm/lvs", lvs);
     mode(&machine, "tagging").run("start").answers(SUCCESS);
 }
 

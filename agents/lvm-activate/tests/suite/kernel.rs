@@ -155,6 +155,12 @@ fn kernel_real_tags_are_added_and_removed_one_by_one() {
     let call = mode(&scene.machine, "tagging").param("tag", "ours:a/b");
     call.run("start").answers(GENERIC).names("backup-daily");
     let call = call.param("ignored_tags", "backup-daily");
+    scene.lvm(&["lvchange", "--addtag", "root", "vg1/lv1"]);
+    call.run("start").answers(SUCCESS);
+    call.run("stop").answers(SUCCESS);
+    scene.configure("node1", "activation { volume_list = [ \"@root\" ] }");
+    call.run("start").answers(ARGS).names("@root");
+    scene.configure("node1", "activation { volume_list = [ \"root\" ] }");
     call.run("start").answers(SUCCESS);
     assert_eq!(scene.field("vg_tags"), "backup-daily,ours:a/b");
     call.run("stop").answers(SUCCESS);

@@ -11,7 +11,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_lvm-activate");
 pub(crate) const VG_UUID: &str = "NGItoroSSpLe6u4fkVzX8dEZoNPhu358";
 
 /// Files of `lvm`: name, system_id, tags, missing, attr, lock_type, autoactivation (absent: this LVM has no such
-/// field), lvs (name, attributes, layout), host_id. `refusals/WORD` holds a line for each call to come that has WORD as
+/// field), lvs (name, attributes, layout, tags), host_id. `refusals/WORD` holds a line for each call to come that has WORD as
 /// an argument: exit code and text; a line with `*` stays. `busy/LV`: how many deactivations fail; `*` all.
 const LVM: &str = r#"
 root=$OCF_TEST_ROOT
@@ -74,8 +74,8 @@ if [ "$command" = fullreport ]; then
     printf '  {\n      "report": [\n          {\n              "vg": [\n                  {"vg_name":"%s", "vg_uuid":"NGItor-oSSp-Le6u-4fkV-zX8d-EZoN-Phu358", "vg_attr":"%s", %s"vg_systemid":"%s", "vg_tags":"%s", "vg_missing_pv_count":"%s", "vg_lock_type":"%s", "lv_count":"2"}\n              ]\n              ,\n              "pv": [\n                  {"pv_name":"/dev/vdb", "pv_missing":""}\n              ]\n              ,\n              "lv": [\n' \
         "$group" "$(get attr)" "$auto" "$owner" "$(get tags)" "$(get missing)" "$(get lock_type)"
     comma=
-    get lvs | while read -r name attributes layout; do
-        printf '%s                  {"lv_name":"%s", "lv_uuid":"%s-uuid", "lv_attr":"%s", "lv_layout":"%s"}' "$comma" "$name" "$name" "$attributes" "$layout"
+    get lvs | while read -r name attributes layout tags; do
+        printf '%s                  {"lv_name":"%s", "lv_uuid":"%s-uuid", "lv_attr":"%s", "lv_layout":"%s", "lv_tags":"%s"}' "$comma" "$name" "$name" "$attributes" "$layout" "$tags"
         comma=',
 '
     done
