@@ -7,6 +7,7 @@ mod openvz_pair;
 mod promotable;
 mod smoke;
 mod storage_backend;
+mod xen_ha;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -32,9 +33,11 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
+    storage_backend::HEARTBEAT,
+    storage_backend::PACEMAKER,
     promotable::SCENARIO,
     field::SCENARIO,
-    storage_backend::SCENARIO,
+    xen_ha::SCENARIO,
 ];
 
 impl Scenario {

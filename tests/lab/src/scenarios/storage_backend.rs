@@ -1,24 +1,35 @@
 //! A disk for others, as it was published in 2006 with GNBD: DRBD, a volume group on it, the export, the service address.
 //! Here the export is NVMe over TCP. A third machine writes all the time, through a planned switch and through a power
-//! failure of the active node; what was acknowledged to it has to be there. Before Heartbeat comes, both kernel targets are
-//! called by hand.
+//! failure of the active node; what was acknowledged to it has to be there. With Heartbeat, after both kernel targets were
+//! called by hand, and with Pacemaker.
 
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::agents::{PROVIDER, call, expect};
 use crate::setup::drbd::Resource;
-use crate::setup::{agents, client, drbd, heartbeat};
+use crate::setup::{agents, client, drbd, heartbeat, pacemaker};
 use crate::{Lab, Node, Output, Result};
 
-/// Heartbeat and one line of haresources.
-pub const SCENARIO: Scenario = Scenario {
+/// With Heartbeat and one line of haresources.
+pub const HEARTBEAT: Scenario = Scenario {
     name: "storage-backend",
     about: "Heartbeat; drbddisk, lvm-activate, gnbd-export, address; a client writes through a switch and a power failure",
     wish,
     story: |lab| {
         prepare(lab)?;
         by_hand(lab)?;
-        story(lab)
+        story(lab, &Manager::Heartbeat)
+    },
+};
+
+/// With Pacemaker and a group.
+pub const PACEMAKER: Scenario = Scenario {
+    name: "storage-backend-pacemaker",
+    about: "The same disk and the same client, with Pacemaker",
+    wish,
+    story: |lab| {
+        prepare(lab)?;
+        story(lab, &Manager::Pacemaker)
     },
 };
 
@@ -35,22 +46,75 @@ fn wish() -> Wish {
     Wish::of(&["xenamo4", "xenamo5", "xenamo1"])
 }
 
-fn start(lab: &Lab) -> Result {
-    let line = format!(
-        "xenamo4 drbddisk::cluster lvm-activate::shared gnbd-export::ocfscluster::{DEVICE}::backend=nvmet,allow={} \
-         IPaddr2::{ADDRESS}/24/eth0\n",
-        client::HOST
-    );
-    let settings = heartbeat::Settings { auto_failback: false, ..heartbeat::Settings::default() };
-    heartbeat::configure(lab, &line, settings)?;
-    heartbeat::start_on(lab.node(1))?;
-    heartbeat::start_on(lab.node(2))
+/// Who decides where the export runs.
+enum Manager {
+    Heartbeat,
+    Pacemaker,
 }
 
-/// True when `node` knows that `other` could take over.
-fn is_member(node: &Node, other: &Node) -> bool {
-    let name = other.name();
-    node.says(&format!("cl_status nodestatus {name} | grep -qx active && cl_status rscstatus >/dev/null"))
+impl Manager {
+    fn start(&self, lab: &Lab) -> Result {
+        match self {
+            Self::Heartbeat => {
+                let line = format!(
+                    "xenamo4 drbddisk::cluster lvm-activate::shared gnbd-export::ocfscluster::{DEVICE}::backend=nvmet,allow={} \
+                     IPaddr2::{ADDRESS}/24/eth0\n",
+                    client::HOST
+                );
+                let settings = heartbeat::Settings { auto_failback: false, ..heartbeat::Settings::default() };
+                heartbeat::configure(lab, &line, settings)?;
+                self.start_on(lab.node(1))?;
+                self.start_on(lab.node(2))
+            }
+            Self::Pacemaker => pacemaker::start_among(lab, &[lab.node(1), lab.node(2)], &group()),
+        }
+    }
+
+    fn start_on(&self, node: &Node) -> Result {
+        match self {
+            Self::Heartbeat => heartbeat::start_on(node),
+            Self::Pacemaker => pacemaker::start_on(node),
+        }
+    }
+
+    fn stop_on(&self, node: &Node) -> Result {
+        match self {
+            Self::Heartbeat => heartbeat::stop_on(node),
+            Self::Pacemaker => pacemaker::stop_on(node),
+        }
+    }
+
+    /// True when `node` knows that `other` could take over.
+    fn is_member(&self, node: &Node, other: &Node) -> bool {
+        match self {
+            Self::Heartbeat => node.says(&format!(
+                "cl_status nodestatus {} | grep -qx active && cl_status rscstatus >/dev/null",
+                other.name()
+            )),
+            Self::Pacemaker => pacemaker::online(node) == 2,
+        }
+    }
+}
+
+fn group() -> String {
+    let times = |interval| [("start", "0", "120s"), ("stop", "0", "120s"), ("monitor", interval, "60s")];
+    let primitive =
+        |id, agent, parameters: &[(&str, &str)]| pacemaker::primitive(id, agent, parameters, &times("20s"));
+    let resources = [
+        primitive("disk", ("holdfast", "drbddisk"), &[("drbd_resource", "cluster")]),
+        primitive("vg", ("holdfast", "lvm-activate"), &[("vgname", "shared"), ("vg_access_mode", "plain")]),
+        primitive("export", ("holdfast", "gnbd-export"), &export("nvmet", client::HOST)),
+        primitive(
+            "address",
+            ("heartbeat", "IPaddr2"),
+            &[("ip", ADDRESS), ("cidr_netmask", "24"), ("nic", "eth0")],
+        ),
+    ]
+    .concat();
+    pacemaker::cib(
+        &format!("<group id=\"g\">{resources}</group>"),
+        "<rsc_location id=\"home\" rsc=\"g\" node=\"xenamo4\" score=\"50\"/>",
+    )
 }
 
 const fn export<'a>(backend: &'a str, allow: &'a str) -> [(&'a str, &'a str); 4] {
@@ -121,26 +185,26 @@ fn deep(node: &Node, parameters: &[(&str, &str)]) -> Result<Output> {
     ))
 }
 
-fn story(lab: &Lab) -> Result {
+fn story(lab: &Lab, manager: &Manager) -> Result {
     let (one, two, user) = (lab.node(1), lab.node(2), lab.node(3));
     let disk = Resource::new("cluster", 0);
-    start(lab)?;
+    manager.start(lab)?;
     lab.eventually("node xenamo4 offers the disk", SWITCH, || offers(one))?;
     lab.check("and xenamo5 does not", !offers(two))?;
     let path = lab.step("the client connects", || client::connect(user, ADDRESS, SUBSYSTEM))?;
     client::write(user, &path)?;
     goes_on(lab, user, "the client writes")?;
 
-    lab.eventually("xenamo5 is ready to take over", SWITCH, || is_member(one, two))?;
-    lab.step("xenamo4 leaves the cluster in good order", || heartbeat::stop_on(one))?;
+    lab.eventually("xenamo5 is ready to take over", SWITCH, || manager.is_member(one, two))?;
+    lab.step("xenamo4 leaves the cluster in good order", || manager.stop_on(one))?;
     lab.eventually("xenamo5 offers the disk", SWITCH, || offers(two))?;
     goes_on(lab, user, "the client writes again")?;
     verify(lab, two)?;
     lab.check("nothing of it is left on xenamo4", !offers(one) && disk.line(one).contains("ro:Secondary/"))?;
 
-    lab.step("xenamo4 is back", || heartbeat::start_on(one))?;
+    lab.step("xenamo4 is back", || manager.start_on(one))?;
     lab.eventually("xenamo4 is ready to take over", SWITCH, || {
-        is_member(two, one) && disk.is(two, &["cs:Connected", "ds:UpToDate/UpToDate"])
+        manager.is_member(two, one) && disk.is(two, &["cs:Connected", "ds:UpToDate/UpToDate"])
     })?;
     lab.check("the disk stayed where it was", offers(two) && !offers(one))?;
     goes_on(lab, user, "the client writes still")?;
@@ -154,7 +218,7 @@ fn story(lab: &Lab) -> Result {
         two.boot()?;
         boot(two)?;
         drbd::up(two)?;
-        heartbeat::start_on(two)
+        manager.start_on(two)
     })?;
     lab.eventually("both are in step", SWITCH, || {
         disk.is(one, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])

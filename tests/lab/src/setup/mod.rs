@@ -8,3 +8,4 @@ pub mod drbd;
 pub mod heartbeat;
 pub mod pacemaker;
 pub mod tester;
+pub mod xen;

@@ -76,18 +76,28 @@ pub fn primitive(
 /// # Errors
 /// When the nodes do not all come online.
 pub fn start(lab: &Lab, cib: &str) -> Result {
-    let names: Vec<(&str, &str)> = lab.nodes().iter().map(|node| (node.name(), node.address())).collect();
+    let all: Vec<&Node> = lab.nodes().iter().collect();
+    start_among(lab, &all, cib)
+}
+
+/// As [`start`], with a cluster of these nodes alone.
+///
+/// # Errors
+/// When they do not all come online.
+pub fn start_among(lab: &Lab, members: &[&Node], cib: &str) -> Result {
+    let names: Vec<(&str, &str)> = members.iter().map(|node| (node.name(), node.address())).collect();
     let conf = corosync_conf(&names);
-    for node in lab.nodes() {
+    for node in members {
         node.put("/etc/corosync/corosync.conf", 0o644, conf.as_bytes())?;
         node.put("/var/lib/pacemaker/cib/cib.xml", 0o600, cib.as_bytes())?;
         node.must("chown hacluster:haclient /var/lib/pacemaker/cib/cib.xml; rm -f /var/lib/pacemaker/cib/cib.xml.sig")?;
     }
-    for node in lab.nodes() {
+    for node in members {
         start_on(node)?;
     }
-    let count = lab.nodes().len();
-    lab.eventually("Pacemaker runs on all nodes", 180, || online(lab.node(1)) == count)?;
+    lab.eventually("Pacemaker runs on all nodes", 180, || {
+        members.iter().all(|node| online(node) == members.len())
+    })?;
     Ok(())
 }
 
