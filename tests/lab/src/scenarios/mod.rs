@@ -2,6 +2,7 @@
 
 mod drbd_real;
 mod lvm_real;
+mod openvz_links;
 mod openvz_pair;
 mod smoke;
 mod storage_backend;
@@ -30,6 +31,7 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     openvz_pair::SCENARIO,
+    openvz_links::SCENARIO,
     storage_backend::HEARTBEAT,
     storage_backend::PACEMAKER,
 ];
