@@ -1,6 +1,7 @@
 //! The scenarios, one file each, and how one is run.
 
 mod drbd_real;
+mod lrm;
 mod lvm_real;
 mod openvz_links;
 mod openvz_pair;
@@ -30,6 +31,7 @@ pub const ALL: &[Scenario] = &[
     smoke::SCENARIO,
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
+    lrm::SCENARIO,
     openvz_pair::SCENARIO,
     openvz_links::SCENARIO,
     storage_backend::HEARTBEAT,

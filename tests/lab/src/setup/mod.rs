@@ -5,4 +5,5 @@ pub mod client;
 pub mod data;
 pub mod drbd;
 pub mod heartbeat;
+pub mod lrm;
 pub mod pacemaker;
