@@ -30,6 +30,7 @@ pub struct Call {
     /// Only say what would be changed.
     pub dry_run: bool,
     pub(crate) deadline: Instant,
+    pub(crate) words_first: Option<(&'static str, Rc<[OsString]>)>,
     pub(crate) reporter: Option<Reporter>,
     pub(crate) status_note: Rc<RefCell<String>>,
     pub(crate) status_code: Rc<Cell<Option<u8>>>,
@@ -60,6 +61,12 @@ impl Call {
     #[must_use]
     pub fn shortened(&self, limit: Duration) -> Self {
         Self { deadline: self.within(limit), ..self.clone() }
+    }
+
+    /// This call with these words in front of all others whenever it runs the tool called `tool`: `-c FILE`.
+    #[must_use]
+    pub fn with_words_first<const N: usize>(&self, tool: &'static str, words: [&str; N]) -> Self {
+        Self { words_first: Some((tool, words.map(OsString::from).into())), ..self.clone() }
     }
 
     /// How long it has left.
@@ -98,6 +105,11 @@ impl Call {
     /// `stopped`, `not`, `OK`.
     pub fn note_for_status(&self, word: &'static str) {
         *self.status_note.borrow_mut() = word.into();
+    }
+
+    /// Whether somebody wants to know why.
+    pub fn explains(&self) -> bool {
+        self.explains
     }
 
     /// Why monitor answers what it answers, in one sentence for people and scripts that ask. The last one counts.

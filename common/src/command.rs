@@ -95,7 +95,9 @@ impl<'a> Tool<'a> {
                 crate::host::TOOL_DIRS.join(", ")
             ))
         })?;
-        Ok(Self { call, path, args: Vec::new(), env: Vec::new(), limit: Duration::MAX, kept: OUTPUT_KEPT })
+        let first = call.words_first.as_ref().filter(|(tool, _)| *tool == name);
+        let args = first.map(|(_, words)| words.to_vec()).unwrap_or_default();
+        Ok(Self { call, path, args, env: Vec::new(), limit: Duration::MAX, kept: OUTPUT_KEPT })
     }
 
     /// One more argument.

@@ -172,6 +172,7 @@ fn call(began: Instant, host: Host, caller: &Caller, metadata: &Metadata, invoca
         dry_run: options.dry_run,
         dialect: invocation.dialect,
         deadline: began + own_time(total),
+        words_first: None,
         reporter: None,
         status_note: Rc::default(),
         status_code: Rc::default(),

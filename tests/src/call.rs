@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// What a loaded machine adds to the time of a process.
-const SLACK: Duration = Duration::from_millis(500);
+const SLACK: Duration = Duration::from_secs(1);
 
 /// What Pacemaker puts before an exit reason.
 pub const REASON_PREFIX: &str = "ocf-exit-reason:";

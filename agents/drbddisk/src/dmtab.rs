@@ -28,7 +28,7 @@ impl Table {
         if agent.dmtab.is_empty() {
             return Ok(None);
         }
-        let output = drbdadm(agent, call, &["sh-ll-dev", name])?.within(call.remaining() / 2).run()?;
+        let output = drbdadm(call, &["sh-ll-dev", name])?.within(call.remaining() / 2).run()?;
         if !output.succeeded() {
             return Err(Error::generic(format_args!("drbdadm sh-ll-dev {name}: {}", output.complaint())));
         }

@@ -66,6 +66,7 @@ impl Agent for DrbdDisk {
     }
 
     fn monitor(&self, call: &Call) -> Result<State> {
+        let call = &self.configured(call);
         if clone::is_meant(call) {
             return clone::monitor(self, call);
         }
@@ -76,10 +77,12 @@ impl Agent for DrbdDisk {
             call.exit_status_with(10);
             ocf::log::to_stderr("A resource name is required for status inquiries.");
         }
-        let verdict = drbd::verdict(&target, call)?;
+        let observed = drbd::observe(&target, call)?;
+        let verdict = drbd::judge(&target, &observed)?;
         call.log.trace(format_args!("verdict: {verdict:?}"));
         call.note_for_status(verdict.word());
-        call.because(format_args!("{} is {} on this node", self.object(), verdict.words()));
+        let as_clone = clone::in_words(self, &observed, call);
+        call.because(format_args!("{} is {} on this node{as_clone}", self.object(), verdict.words()));
         Ok(match verdict {
             Verdict::Unconfigured | Verdict::Secondary => State::Stopped,
             // One that is not Primary is work for start, and one that is, is work for stop.
@@ -112,6 +115,8 @@ impl Agent for DrbdDisk {
     }
 
     fn start(&self, call: &Call) -> Result<()> {
+        let call = &self.configured(call);
+        clone::rules::check_configuration(self, call)?;
         if clone::is_meant(call) {
             return clone::start(self, call);
         }
@@ -124,6 +129,7 @@ impl Agent for DrbdDisk {
     }
 
     fn stop(&self, call: &Call) -> Result<()> {
+        let call = &self.configured(call);
         if clone::is_meant(call) {
             return clone::stop(self, call);
         }
@@ -132,36 +138,46 @@ impl Agent for DrbdDisk {
     }
 
     fn validate(&self, call: &Call) -> Result<()> {
+        let call = &self.configured(call);
         let target = self.target(call)?;
         if clone::is_meant(call) {
             clone::rules::check(self, call)?;
         }
         if call.action == "validate-all" && call.check_level >= 10 {
+            clone::rules::check_configuration(self, call)?;
             drbd::is_configured(&target, call)?;
         }
         Ok(())
     }
 
     fn promote(&self, call: &Call) -> Result<()> {
-        clone::promote(self, call)
+        clone::promote(self, &self.configured(call))
     }
 
     fn demote(&self, call: &Call) -> Result<()> {
-        clone::demote(self, call)
+        clone::demote(self, &self.configured(call))
     }
 
     fn notify(&self, call: &Call) -> Result<()> {
-        clone::notify(self, call);
+        clone::notify(self, &self.configured(call));
         Ok(())
     }
 
     /// reload, the only action that the table has beside those of every agent.
     fn by_hand(&self, _action: &str, call: &Call) -> Result<()> {
-        clone::reload(self, call)
+        clone::reload(self, &self.configured(call))
     }
 }
 
 impl DrbdDisk {
+    /// The call with which every drbdadm reads the configuration that the parameter names.
+    fn configured(&self, call: &Call) -> Call {
+        if self.drbdconf == adm::DRBD_CONF {
+            return call.clone();
+        }
+        call.with_words_first("drbdadm", ["-c", &self.drbdconf])
+    }
+
     /// What the parameter names. A cluster has to name one resource; the old script's callers may name none.
     fn target(&self, call: &Call) -> Result<Target> {
         let target = Target::parse(&self.drbd_resource)?;
@@ -180,7 +196,7 @@ impl DrbdDisk {
         let stopped = |call| drbd::verdict(&target, call).ok().filter(is_stopped);
         if self.dmtab.is_empty() || stopped(call).is_none() {
             let name = drbd::name_of(&target, call)?;
-            disk::stop::stop(self, &target, &name, call)?;
+            disk::stop::stop(&target, &name, call)?;
         }
         // A Secondary still mirrors to the disk on that table.
         if !self.dmtab.is_empty() && stopped(call) == Some(Verdict::Unconfigured) {

@@ -94,7 +94,7 @@ const PARAMETERS: &[Parameter] = &[
     ),
     Parameter::string("drbdconf").default(DRBD_CONF).accepts(is_path, "the path of a file").doc(
         "Configuration of DRBD",
-        "Given to drbdadm with -c if it is not the default. Then drbd_resource should be a name.",
+        "Given to drbdadm with -c if it is not the default. start answers 5 if it cannot be read.",
     ),
     Parameter::boolean("report_degraded").default("no").doc(
         "Report trouble that does not stop the resource",
@@ -107,8 +107,8 @@ the log. Clusters older than Pacemaker 2.0.5 get 0 and 8.",
         "A file with a device-mapper table, such as /etc/dmtab.100. start first makes the device from it (dmsetup create)
 that the configuration has below the resource: the one in /dev/mapper, or the one whose name ends as the file's name
 does (root100). Then it runs drbdadm adjust. stop removes the device once the resource is down, which a clone's stop
-brings about. The stop of a simple disk leaves a Secondary that still mirrors to the device, and so the device stays.
-A device that somebody else has made is never removed.",
+brings about. The stop of a simple disk leaves a Secondary that still mirrors to the device, and so the device stays
+for as long as the resource is up: a stop after drbdadm down removes it. A device that somebody else has made is never removed.",
     ),
     Parameter::integer("tries").default("6").accepts(is_count, "a whole number from 1 to 1000").doc(
         "Simple disk: how often start tries",

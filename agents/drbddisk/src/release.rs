@@ -1,6 +1,5 @@
 //! Letting go of a device that is Primary, and naming who is in the way.
 
-use crate::DrbdDisk;
 use crate::adm::drbdadm;
 use ocf::drbd::{self, Kernel};
 use ocf::state::mountinfo::Device;
@@ -11,9 +10,9 @@ use std::path::{Path, PathBuf};
 const DRBD_MAJOR: u32 = 147;
 
 /// One try, with half of the time that is left: there has to be time to say who is in the way.
-pub fn secondary(agent: &DrbdDisk, name: &str, call: &Call) -> Result<Output> {
+pub fn secondary(name: &str, call: &Call) -> Result<Output> {
     let limit = call.remaining() / 2;
-    let by_name = drbdadm(agent, call, &["secondary", name]).and_then(|tool| tool.within(limit).run());
+    let by_name = drbdadm(call, &["secondary", name]).and_then(|tool| tool.within(limit).run());
     match by_name {
         // The kernel's own answer: done, not up, refused, no disk, no data.
         Ok(Output { code: Some(0 | 10 | 11 | 16 | 17), .. }) => by_name,

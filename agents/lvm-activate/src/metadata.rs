@@ -52,6 +52,8 @@ Differences from ocf:heartbeat:LVM-activate, and why:
 - Missing disks are also noticed in a group that belongs to another node. A takeover that fails is a failed start.
 - tagging: a group that has a tag other than ours is another owner's and is not started, unless ignored_tags has that
   tag. stop removes only its own tag, also when nothing is active, but not while another volume is.
+- tagging: a volume_list in lvm.conf that has * or @*, the group, one of its volumes, or any tag that the group has is
+  refused with 2: the group could be active without our tag. The shell agent looked for our tag and the group alone.
 - lvmlockd: groups of sanlock and idm are accepted. Daemons are looked for by their exact names.
 - Groups with a system ID or tag must not be clones: 6.
 - stop tries again, with growing pauses, for as long as it may take, and then names who holds which volume: mounts in any

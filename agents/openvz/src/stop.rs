@@ -86,6 +86,7 @@ impl Job<'_> {
     /// One request, again and again while another vzctl works on the container. What it says decides nothing.
     fn ask_to_stop(&self, quick: bool, until: Instant) -> Refusal {
         let call = self.call;
+        let mut was_locked = false;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let tool = match call.tool(self.program.name()) {
@@ -99,6 +100,8 @@ impl Job<'_> {
             };
             let output = match tool.within(left - GRACE.min(left / 4)).run() {
                 Ok(output) => output,
+                // The last try may have had next to no time: what kept the ones before it from working is the reason.
+                Err(_) if was_locked => return Refusal::Locked,
                 Err(error) => return Refusal::Error(error),
             };
             if output.succeeded() {
@@ -111,6 +114,7 @@ impl Job<'_> {
             if !is_locked {
                 return Refusal::Error(error);
             }
+            was_locked = true;
             if Instant::now() + PAUSE >= until {
                 return Refusal::Locked;
             }

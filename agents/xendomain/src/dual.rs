@@ -4,6 +4,7 @@ use crate::DualPrimary;
 use crate::checks::GuestDisk;
 use crate::peers;
 use crate::toolstack::complaint;
+use crate::unfinished::{self, Note};
 use ocf::drbd::{self, Observed, target::Target};
 use ocf::state::drbd::{Connection, Disk, Role};
 use ocf::{Call, Error, Result, Text};
@@ -17,8 +18,10 @@ const TRIES: u32 = 8;
 /// What was allowed and has to be taken back.
 #[derive(Debug)]
 pub struct Dual {
-    address: String,
-    resources: Vec<String>,
+    note: Note,
+    key: String,
+    /// It was left by another call, and much may have happened since.
+    is_left: bool,
 }
 
 /// What has to be done for a disk before its guest can move.
@@ -51,14 +54,19 @@ fn need(observed: &Observed) -> Need {
 }
 
 impl Dual {
-    /// Makes every DRBD disk Primary on the node at `address` too. On failure nothing stays allowed.
-    pub fn open(mode: DualPrimary, disks: &[GuestDisk], address: &str, call: &Call) -> Result<Self> {
-        let mut dual = Self { address: address.into(), resources: Vec::new() };
+    /// Makes every DRBD disk Primary on the node of the note too. On failure nothing stays allowed.
+    pub fn open(mode: DualPrimary, disks: &[GuestDisk], note: Note, key: &str, call: &Call) -> Result<Self> {
+        let mut dual = Self { note, key: key.into(), is_left: false };
         if let Err(error) = dual.open_all(mode, disks, call) {
             dual.close_there(call);
             return Err(error);
         }
         Ok(dual)
+    }
+
+    /// What another call has left.
+    pub fn left(note: Note, key: &str) -> Self {
+        Self { note, key: key.into(), is_left: true }
     }
 
     fn open_all(&mut self, mode: DualPrimary, disks: &[GuestDisk], call: &Call) -> Result<()> {
@@ -79,10 +87,11 @@ impl Dual {
                 }
                 Need::Promote => {}
             }
-            if self.resources.contains(&name) {
+            if self.note.resources.contains(&name) {
                 continue;
             }
-            self.resources.push(name.clone());
+            self.note.resources.push(name.clone());
+            unfinished::write(call, &self.key, &self.note);
             allow(call, &name, true)
                 .and_then(|()| self.there(call, &allowance(&name, true)))
                 .and_then(|()| self.there(call, &["drbdadm", "primary", &name]))
@@ -91,53 +100,71 @@ impl Dual {
         Ok(())
     }
 
-    /// Nobody knows where the guest is: a person takes it back.
+    /// Nobody knows where the guest is: it is taken back once one node alone has it.
     pub fn stays(&self, call: &Call) {
-        for name in &self.resources {
-            call.log
-                .error(format_args!("DRBD resource {name} keeps two Primaries until somebody has looked"));
+        for name in &self.note.resources {
+            call.log.error(format_args!(
+                "DRBD resource {name} keeps two Primaries until one node alone has guest {}",
+                self.note.guest
+            ));
         }
     }
 
     /// The guest has gone: this node gives its role back, and then nobody may have two.
     pub fn close_here(&self, call: &Call) {
-        for name in &self.resources {
-            let secondary = || here(call, &["secondary", name]);
-            self.taken_back(call, name, &secondary);
-        }
+        self.close(call, &|name| here(call, &["secondary", name]));
     }
 
     /// The guest has stayed: the other node gives its role back.
     pub fn close_there(&self, call: &Call) {
-        for name in &self.resources {
-            let secondary = || self.there(call, &["drbdadm", "secondary", name]);
-            self.taken_back(call, name, &secondary);
+        self.close(call, &|name| self.there(call, &["drbdadm", "secondary", name]));
+    }
+
+    fn close(&self, call: &Call, secondary: &dyn Fn(&str) -> Result<()>) {
+        let mut is_closed = true;
+        for name in &self.note.resources {
+            is_closed &= self.is_taken_back(call, name, secondary);
+        }
+        // What could not be taken back is tried again by a later call.
+        if is_closed && !self.note.resources.is_empty() {
+            unfinished::remove(call, &self.key);
         }
     }
 
-    fn taken_back(&self, call: &Call, name: &str, secondary: &dyn Fn() -> Result<()>) {
+    fn is_taken_back(&self, call: &Call, name: &str, secondary: &dyn Fn(&str) -> Result<()>) -> bool {
         call.step(&format!("taking back the second Primary of {name}"));
-        let mut result = secondary();
-        for _ in 1..TRIES {
-            if result.is_ok() || call.remaining() < Duration::from_secs(3) {
+        let mut result = Ok(());
+        for attempt in 0..TRIES {
+            if self.is_left && !unfinished::is_both(name, call) {
+                result = Ok(());
+                break;
+            }
+            result = secondary(name);
+            if result.is_ok() || call.remaining() < Duration::from_secs(3) || attempt + 1 == TRIES {
                 break;
             }
             sleep(PAUSE);
-            result = secondary();
         }
         let here = allow(call, name, false);
         let there = self.there(call, &allowance(name, false));
-        for error in [result, here, there].into_iter().filter_map(Result::err) {
+        let errors: Vec<Error> = [result, here, there].into_iter().filter_map(Result::err).collect();
+        for error in &errors {
             call.log.error(format_args!("DRBD resource {name} may still have two Primaries: {error}"));
         }
+        errors.is_empty()
     }
 
     fn there(&self, call: &Call, words: &[&str]) -> Result<()> {
-        let output = peers::ssh(call, &self.address, call.remaining() / 6, words)?;
+        let output = peers::ssh(call, &self.note.address, call.remaining() / 6, words)?;
         if output.succeeded() {
             return Ok(());
         }
-        Err(Error::generic(format_args!("{} on {}: {}", words.join(" "), self.address, complaint(&output))))
+        Err(Error::generic(format_args!(
+            "{} on {}: {}",
+            words.join(" "),
+            self.note.address,
+            complaint(&output)
+        )))
     }
 }
 

@@ -26,6 +26,7 @@ mod start;
 mod stop;
 mod store;
 mod toolstack;
+mod unfinished;
 mod verdict;
 
 use ocf::{Agent, Call, Metadata, Result, State, Text};
@@ -96,6 +97,11 @@ impl Agent for XenDomain {
     fn monitor_may_hang(&self, _call: &Call) -> bool {
         let at_hand = self.xmfile.is_empty() || self.xmfile.as_path().starts_with(Path::new("/etc"));
         self.name.is_empty() && !at_hand
+    }
+
+    /// What a migration has left outlives the guest.
+    fn acts_anyway(&self, call: &Call) -> bool {
+        call.action == "stop" && unfinished::is_left(self, call)
     }
 
     fn start(&self, call: &Call) -> Result<()> {

@@ -46,7 +46,9 @@ Differences from the agent Xen, and why:
 - Migrations look at both nodes afterwards, over ssh. migrate_to fails with 1 if the guest stays and with 6 if nobody
   knows which copy runs: after that a cluster stops both and starts none until somebody has looked.
 - A guest with a disk that is on this node alone is not moved (shared_disks).
-- Two Primaries are allowed for the time of a migration only, if they were not allowed before (drbd_dual_primary).
+- Two Primaries are allowed for the time of a migration only, if they were not allowed before (drbd_dual_primary). What
+  a killed migration, or one with an unclear end, leaves of that is taken back by a later action on the same node, once
+  one node alone has the guest; DRBD never takes the role from a node that has the disk open.
 - The memory of guests of others is never touched, guests get what they can take, and no file is edited; the
   configuration was. No memory is divided while xl takes it from domain 0 by itself.
 - A recurring monitor of a guest that is gone waits only if a process of xl could start it again, up to reboot_wait; a

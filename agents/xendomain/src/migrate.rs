@@ -8,6 +8,7 @@ use crate::name::Description;
 use crate::peers::{self, Answer};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
+use crate::unfinished::{self, Note};
 use crate::{XenDomain, disks, machine, memory, shared, stop};
 use ocf::cluster::attributes;
 use ocf::state::xen::disk::Source;
@@ -75,6 +76,7 @@ pub fn migrate_to(agent: &XenDomain, call: &Call) -> Result<()> {
     if machine::tool_is_at(call, &["migrate", "save"], Some((&name, id))) {
         return Err(Error::generic(format_args!("guest {name} is being migrated or saved already")));
     }
+    unfinished::finish(agent, &name, &Guest::Live(id), call);
     let address = agent.address_of(&node, call)?;
     let tool = Toolstack::find(call)?;
     let disks = disks_of(agent, &name, id, call)?;
@@ -83,7 +85,8 @@ pub fn migrate_to(agent: &XenDomain, call: &Call) -> Result<()> {
     if !call.change(format_args!("run {} migrate {id} {address}", tool.name())) {
         return Ok(());
     }
-    let dual = Dual::open(agent.drbd_dual_primary, &disks, &address, call)?;
+    let note = Note::new(&name, id, &address, call);
+    let dual = Dual::open(agent.drbd_dual_primary, &disks, note, &key, call)?;
     let (claim, why) = run(tool, id, &address, call);
     call.log.info(format_args!("migration of guest {name} to {node}: {claim:?}, {why}"));
     match settle(&name, claim, record.as_ref(), &address, tool, call) {

@@ -1,9 +1,10 @@
 //! monitor, and the looks before and after start and stop.
 
 use crate::guest::{self, Guest};
+use crate::record::{self, Record};
 use crate::store::Store;
 use crate::verdict::{self, Answer, Circumstances, Start, Stop};
-use crate::{XenDomain, disks, machine, record, stop, toolstack::Toolstack};
+use crate::{XenDomain, disks, machine, stop, toolstack::Toolstack, unfinished};
 use ocf::cluster::attributes;
 use ocf::{Call, Dialect, Error, Result, State};
 use std::thread::sleep;
@@ -105,10 +106,26 @@ pub fn monitor(agent: &XenDomain, call: &Call) -> Result<State> {
                 continue;
             }
         };
+        if call.action == "monitor" && call.dialect == Dialect::Ocf {
+            unfinished::finish(agent, &name, &guest, call);
+        }
         if state == State::Running && recurring {
+            note_number(agent, &name, &guest, record.as_ref(), call);
             more(agent, &name, &guest, call)?;
         }
         return Ok(state);
+    }
+}
+
+/// A guest that has rebooted is another domain: its disks outlive its name, so its number has to be known.
+fn note_number(agent: &XenDomain, name: &str, guest: &Guest, record: Option<&Record>, call: &Call) {
+    // 0 is a start that has not ended.
+    if let (Guest::Live(id), Some(record)) = (guest, record)
+        && record.id != 0
+        && record.id != *id
+    {
+        call.log.info(format_args!("guest {name} is domain {id} now, it was {}", record.id));
+        stop::note(agent, name, &agent.key(call), *id, call);
     }
 }
 

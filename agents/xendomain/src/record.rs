@@ -34,6 +34,13 @@ fn directory(call: &Call) -> PathBuf {
     record::directory(call, "xendomain")
 }
 
+/// Another file for the same resource. No key has a `+` in its file's name.
+pub fn beside(call: &Call, key: &str, ending: &str) -> PathBuf {
+    let mut path = file(call, key).into_os_string();
+    path.push(ending);
+    path.into()
+}
+
 fn file(call: &Call, key: &str) -> PathBuf {
     let mut name = String::new();
     for byte in key.bytes() {

@@ -5,7 +5,7 @@ use crate::monitor::{PAUSE, is_receiving, unpause};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Start};
-use crate::{XenDomain, checks, disks, memory, stop};
+use crate::{XenDomain, checks, disks, memory, stop, unfinished};
 use ocf::{Call, Error, Result};
 use std::ffi::OsStr;
 use std::path::Path;
@@ -68,6 +68,8 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
     checks::is_not_libvirts(name, call)?;
     let disks = checks::disks(&config, call)?;
     checks::disks_are_ready(&disks, name, call)?;
+    // Its second Primary would be a witness against this start.
+    unfinished::finish(agent, name, &Guest::Absent(Vec::new()), call);
     agent.is_nowhere_else(tool, &disks, name, call)?;
     let wanted = checks::attached(&disks);
     if !call.change(format_args!("run {} create {}", tool.name(), path.display())) {

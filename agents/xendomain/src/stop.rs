@@ -5,7 +5,7 @@ use crate::monitor::{PAUSE, unpause};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Stop};
-use crate::{XenDomain, disks, memory};
+use crate::{XenDomain, disks, memory, unfinished};
 use ocf::{Call, Error, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -52,8 +52,10 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
     loop {
         let looked = guest::look(&name, record.as_ref(), call)
             .and_then(|guest| Ok((next(&name, &guest, call)?, guest)));
+        let mut looked_at = None;
         let step = match looked {
             Ok((step, guest)) => {
+                looked_at = Some(guest.clone());
                 seen.extend(guest.ids());
                 if let Guest::Dying(id) = guest {
                     let left = disks::left_of(call, id).unwrap_or_default().join(", ");
@@ -83,6 +85,9 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
         last = held.unwrap_or(last);
         let done = match &step {
             Stop::Done => {
+                if let Some(guest) = &looked_at {
+                    unfinished::finish(agent, &name, guest, call);
+                }
                 record::remove(call, &key);
                 memory::balance(agent, call);
                 return Ok(());
@@ -121,7 +126,7 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
 }
 
 /// Writes down which domain it is now: a reboot gives it another number, and its disks outlive its name.
-fn note(agent: &XenDomain, name: &str, key: &str, id: u32, call: &Call) -> Record {
+pub fn note(agent: &XenDomain, name: &str, key: &str, id: u32, call: &Call) -> Record {
     let found = Record { name: name.into(), id, memory_managed: agent.allow_mem_management };
     if let Err(error) = record::write(call, key, &found) {
         call.log.warn(error);

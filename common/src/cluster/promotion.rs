@@ -29,6 +29,16 @@ impl Score {
     }
 }
 
+impl std::fmt::Display for Score {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Keep => f.write_str("score left as it is"),
+            Self::Remove => f.write_str("no score"),
+            Self::Set(number) => write!(f, "score {number}"),
+        }
+    }
+}
+
 /// Tells the cluster. Failing, it warns.
 pub fn publish(score: Score, call: &Call) {
     let text = match score {

@@ -89,10 +89,15 @@ impl Observed {
 
 /// What the target is at this moment.
 pub fn verdict(target: &Target, call: &Call) -> Result<Verdict> {
-    let verdict = match observe(target, call)? {
+    judge(target, &observe(target, call)?)
+}
+
+/// What the observed state of the target means for a simple disk.
+pub fn judge(target: &Target, observed: &Observed) -> Result<Verdict> {
+    let verdict = match observed {
         Observed::NoModule | Observed::NotUp => Ok(Verdict::Unconfigured),
-        Observed::Roles(roles) => verdict::of_roles(&roles),
-        Observed::Parts(parts) => verdict_of(target, &parts),
+        Observed::Roles(roles) => verdict::of_roles(roles),
+        Observed::Parts(parts) => verdict_of(target, parts),
     };
     verdict.map_err(Error::generic)
 }

@@ -105,6 +105,18 @@ impl Machine {
         places.into_iter().find_map(|place| self.text(&place).map(|text| (place, text)))
     }
 
+    /// Whether something that runs at boot makes a device-mapper device of that name.
+    pub fn makes_at_boot(&self, name: &str) -> bool {
+        let folders = ["etc/init.d", "etc/rc.boot", "etc/systemd/system"];
+        let scripts = folders.iter().flat_map(|folder| listed(&self.path(folder)));
+        let mut files = scripts.chain([self.path("etc/rc.local"), self.path("etc/rc.d/rc.local")]);
+        let makes = |line: &str| {
+            let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+            words.windows(2).any(|pair| *pair == ["create", name]) && line.contains("dmsetup")
+        };
+        files.any(|file| fs::read_to_string(file).is_ok_and(|text| text.lines().any(makes)))
+    }
+
     /// The files of a folder that have to do with starting at boot.
     pub fn names_in(&self, inside: &str) -> Vec<String> {
         let files = listed(&self.path(inside));

@@ -238,6 +238,7 @@ fn guests(found: &Configuration, machine: &Machine, findings: &mut Vec<Finding>)
 pub fn machine(machine: &Machine) -> Vec<Finding> {
     let mut findings = Vec::new();
     drbd_policies(machine, &mut findings);
+    mapped_disks(machine, &mut findings);
     xen_guests(machine, &mut findings);
     xen_drbd(machine, &mut findings);
     findings
@@ -268,6 +269,28 @@ fn drbd_policies(machine: &Machine, findings: &mut Vec<Finding>) {
         }
         if resource.option("group").is_some() {
             warn(format!("{name}: group is of DRBD 8.0 and before, newer ones refuse it"));
+        }
+    }
+}
+
+/// Disks below DRBD that somebody makes from a device-mapper table: nothing makes them again after a boot.
+fn mapped_disks(machine: &Machine, findings: &mut Vec<Finding>) {
+    let tables: Vec<String> =
+        machine.names_in("etc").into_iter().filter(|name| name.starts_with("dmtab")).collect();
+    for resource in &machine.drbd {
+        let mapped = resource.disks.iter().filter_map(|disk| disk.strip_prefix("/dev/mapper/"));
+        for name in mapped.filter(|name| !machine.makes_at_boot(name)) {
+            // dmtab.100 is for root100, dmtab.root100 too.
+            let fits =
+                |table: &&String| table.split_once('.').is_some_and(|(_, ending)| name.ends_with(ending));
+            if let Some(table) = tables.iter().find(fits) {
+                let drbd = &resource.name;
+                let text = format!(
+                    "{drbd} is on /dev/mapper/{name}, which a boot takes away and DRBD cannot come up without: run dmsetup \
+                     create {name} /etc/{table} at boot before DRBD, or give drbddisk dmtab=/etc/{table}"
+                );
+                findings.push(at(machine, "etc/drbd.conf", Severity::Warning, text));
+            }
         }
     }
 }

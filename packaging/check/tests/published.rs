@@ -133,12 +133,22 @@ fn xen_drbd_two_primaries_boot_and_shutdown() {
 }
 
 #[test]
-fn xen_striped_a_number_for_a_name_and_a_local_disk() {
-    Node::of("xen-striped").finds(&[
+fn xen_striped_a_table_by_hand_a_number_for_a_name_and_a_local_disk() {
+    let rest = [
         "etc/drbd.conf: warning: vm100: group is of DRBD 8.0 and before",
         "etc/xen/100: warning: guest 100 has a number for a name",
         "etc/xen/100: warning: guest 100 has the local disk /dev/mapper/swap100",
-    ]);
+    ];
+    let by_hand = "etc/drbd.conf: warning: vm100 is on /dev/mapper/root100, which a boot takes away";
+    let node = Node::of("xen-striped");
+    node.finds(&[by_hand, rest[0], rest[1], rest[2]]);
+    node.file("etc/rc.local", "# dmsetup create root100 /etc/dmtab.100\ndmsetup create root10 /x\n");
+    node.finds(&[by_hand, rest[0], rest[1], rest[2]]);
+    node.file("etc/init.d/stripes", "/sbin/dmsetup create root100 /etc/dmtab.100\n").finds(&rest);
+    // Device-mapper's names of LVM's volumes are made by LVM.
+    let node = Node::of("xen-striped");
+    fs::remove_file(node.path("etc/dmtab.100")).unwrap();
+    node.finds(&rest);
 }
 
 #[test]

@@ -18,6 +18,11 @@ impl Archive {
         self.entry(path, 0o100_000 | mode, content);
     }
 
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) {
+        self.entry(path, 0o120_777, target.as_bytes());
+    }
+
     /// Adds a character device.
     pub fn character_device(&mut self, path: &str, major: u32, minor: u32) {
         self.entry_with(path, 0o020_600, &[], (major, minor));

@@ -4,6 +4,7 @@
 
 use crate::images::cache;
 use crate::lab::Wish;
+use crate::qemu::Kind;
 use crate::setup::agents;
 use crate::wire::{self, Request};
 use crate::{Doing, Lab, Result, failed, owned};
@@ -32,7 +33,7 @@ struct Held {
 ///
 /// # Errors
 /// When some run already or do not come up.
-pub fn boot(count: usize) -> Result {
+pub fn boot(count: usize, kind: Kind) -> Result {
     if let Some(held) = held() {
         return Err(failed(format!("{} nodes are up already; lab shell, lab down", held.nodes.len())));
     }
@@ -43,6 +44,7 @@ pub fn boot(count: usize) -> Result {
     let log = cache.join("boot.log");
     let mut keeper = Command::new(std::env::current_exe()?)
         .args(["hold", &count.to_string()])
+        .args((kind == Kind::Xen).then_some("--xen"))
         .stdin(Stdio::null())
         .stdout(File::create(&log)?)
         .stderr(File::options().append(true).open(&log)?)
@@ -70,10 +72,10 @@ pub fn boot(count: usize) -> Result {
 ///
 /// # Errors
 /// When the nodes do not come up.
-pub fn hold(count: usize) -> Result {
+pub fn hold(count: usize, kind: Kind) -> Result {
     let names: Vec<String> = (1..=count).map(|number| format!("node{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let lab = Lab::new(&Wish::of(&names))?;
+    let lab = Lab::new(&Wish { kind, ..Wish::of(&names) })?;
     lab.boot()?;
     agents::install(&lab)?;
     let nodes = lab.nodes().iter().filter_map(|node| Some((node.name().to_owned(), node.port()?))).collect();

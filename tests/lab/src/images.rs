@@ -1,5 +1,5 @@
 //! What the nodes boot from: a root file system of Debian packages, a kernel, an initramfs. Kept in a cache under a name
-//! made of everything that went into it. The agents under test are not part of it: they are pushed after the boot.
+//! made of everything that went into it. The package under test is not part of it: it is installed after the boot.
 
 use crate::cpio::Archive;
 use crate::modules::{Dependencies, wanted};

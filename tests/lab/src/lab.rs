@@ -19,6 +19,7 @@ pub struct Lab {
     nodes: Vec<Node>,
     hub: Hub,
     directory: Scratch,
+    images: Images,
     begin: Instant,
     lap: Cell<Instant>,
 }
@@ -67,7 +68,7 @@ impl Lab {
                 Node::new(number, plan, directory.path(), &images)
             })
             .collect::<Result<_>>()?;
-        Ok(Self { nodes, hub, directory, begin, lap: Cell::new(Instant::now()) })
+        Ok(Self { nodes, hub, directory, images, begin, lap: Cell::new(Instant::now()) })
     }
 
     /// Node `number`, the first being 1.
@@ -93,6 +94,12 @@ impl Lab {
     #[must_use]
     pub const fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// What the nodes boot from.
+    #[must_use]
+    pub const fn images(&self) -> &Images {
+        &self.images
     }
 
     /// Where the run keeps its disks and consoles.
@@ -234,7 +241,10 @@ fn sweep(cache: &Path) {
 }
 
 /// A program built together with this one.
-fn beside_us(name: &str) -> Result<PathBuf> {
+///
+/// # Errors
+/// When it was not.
+pub fn beside_us(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.exists() { Ok(path) } else { Err(failed(format!("{} is not built", path.display()))) }
 }

@@ -17,6 +17,7 @@ pub mod modules;
 pub mod node;
 pub mod owned;
 pub mod qemu;
+pub mod records;
 pub mod scenarios;
 pub mod setup;
 pub mod wire;

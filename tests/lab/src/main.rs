@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use lab::images::Images;
+use lab::qemu::Kind;
 use lab::scenarios::{ALL, Scenario};
 use lab::{Result, failed, hands, owned};
 use std::path::PathBuf;
@@ -19,8 +20,8 @@ fn main() -> ExitCode {
             Ok(0)
         }
         Some(("run", options)) => run(options),
-        Some(("boot", options)) => hands::boot(number(options)).map(|()| 0),
-        Some(("hold", options)) => hands::hold(number(options)).map(|()| 0),
+        Some(("boot", options)) => hands::boot(number(options), kind(options)).map(|()| 0),
+        Some(("hold", options)) => hands::hold(number(options), kind(options)).map(|()| 0),
         Some(("shell", options)) => {
             let words: Vec<String> = options.get_many("command").unwrap_or_default().cloned().collect();
             hands::shell(number(options), &words)
@@ -41,6 +42,7 @@ fn command() -> Command {
     let count = |default: &'static str| {
         Arg::new("number").value_name("N").default_value(default).value_parser(value_parser!(usize))
     };
+    let xen = || Arg::new("xen").long("xen").action(ArgAction::SetTrue).help("On Xen");
     Command::new("lab")
         .about("Real clusters in virtual machines, and the scenarios that run on them")
         .subcommand_required(true)
@@ -61,8 +63,10 @@ fn command() -> Command {
                         .help("Where the logs of a failed scenario go"),
                 ),
         )
-        .subcommand(Command::new("boot").about("Boots N nodes and leaves them running").arg(count("2")))
-        .subcommand(Command::new("hold").hide(true).arg(count("2")))
+        .subcommand(
+            Command::new("boot").about("Boots N nodes and leaves them running").arg(count("2")).arg(xen()),
+        )
+        .subcommand(Command::new("hold").hide(true).arg(count("2")).arg(xen()))
         .subcommand(
             Command::new("shell")
                 .about("A shell in node N, or one command in it")
@@ -74,6 +78,10 @@ fn command() -> Command {
 
 fn number(options: &ArgMatches) -> usize {
     options.get_one("number").copied().unwrap_or(1)
+}
+
+fn kind(options: &ArgMatches) -> Kind {
+    if options.get_flag("xen") { Kind::Xen } else { Kind::Plain }
 }
 
 fn images() -> Result<i32> {

@@ -14,7 +14,7 @@ pub use stop::stop;
 
 use crate::DrbdDisk;
 use ocf::cluster::promotion::{self, Score};
-use ocf::drbd::score::{self, Scores};
+use ocf::drbd::score::{self, Reasoned, Scores};
 use ocf::drbd::verdict::{self, Verdict};
 use ocf::drbd::{self, Observed};
 use ocf::state::drbd::answers::RoleAnswer;
@@ -55,7 +55,13 @@ pub fn monitor(agent: &DrbdDisk, call: &Call) -> Result<State> {
         return Ok(if role == Role::Primary { State::Promoted } else { State::Running });
     };
     if call.action == "monitor" {
-        promotion::publish(score(agent, &resource, call), call);
+        let (score, why) = score(agent, &resource, call);
+        call.because(format_args!(
+            "{} is {} on this node; promotion: {score}, because {why}",
+            agent.drbd_resource,
+            role.word()
+        ));
+        promotion::publish(score, call);
         unfence::when_all_is_well(agent, &resource, call);
     }
     let primary = role == Role::Primary;
@@ -69,6 +75,18 @@ pub fn monitor(agent: &DrbdDisk, call: &Call) -> Result<State> {
             if primary { State::Promoted } else { State::Running }
         }
     })
+}
+
+/// What the instance of a clone would answer, for people who ask by hand: the call does not tell which of the two it is.
+pub fn in_words(agent: &DrbdDisk, observed: &Observed, call: &Call) -> String {
+    let named = !matches!(agent.drbd_resource.to_str(), None | Some("" | "all"));
+    let resource = if named && call.explains() { observed.whole() } else { None };
+    let Some(resource) = resource.filter(|resource| resource.role != Role::Unknown) else {
+        return String::new();
+    };
+    let word = if resource.role == Role::Primary { "promoted" } else { "running, unpromoted" };
+    let (score, why) = score(agent, &resource, call);
+    format!("; an instance of a clone: {word}, {score}, because {why}")
 }
 
 /// Whether any part of it is Primary.
@@ -88,7 +106,7 @@ fn missing_node(resource: &Resource, call: &Call) -> Option<String> {
 }
 
 /// What this instance is worth promoted.
-pub fn score(agent: &DrbdDisk, resource: &Resource, call: &Call) -> Score {
+pub fn score(agent: &DrbdDisk, resource: &Resource, call: &Call) -> Reasoned {
     let unexpected = || {
         let several = rules::promoted_max(call) > 1;
         // Who cannot be asked does not make a Primary unexpected.
@@ -101,15 +119,19 @@ pub fn score(agent: &DrbdDisk, resource: &Resource, call: &Call) -> Score {
                     "{} is Primary on a node that the cluster does not know to be promoted",
                     resource.name
                 ));
-                return Score::Remove;
+                return (Score::Remove, "a node is Primary that the cluster does not know to be promoted");
             }
             "unexpected" => {}
-            word if ocf::params::parse_bool(word) == Some(true) => return Score::Remove,
+            word if ocf::params::parse_bool(word) == Some(true) => {
+                return (Score::Remove, "a connected peer is Primary, and a peer has good data");
+            }
             _ => {}
         }
     }
     let by_drbd = (agent.score_source == "drbd").then(|| score::by_drbd(resource)).flatten();
-    by_drbd.unwrap_or_else(|| score::by_table(resource, scores(agent, call)))
+    let found = by_drbd.unwrap_or_else(|| score::by_table(resource, scores(agent, call)));
+    call.log.trace(format_args!("promotion: {}, because {}", found.0, found.1));
+    found
 }
 
 fn scores(agent: &DrbdDisk, call: &Call) -> Scores {
@@ -129,6 +151,6 @@ fn update_score(agent: &DrbdDisk, call: &Call) -> Option<Resource> {
     if resource.role == Role::Unknown {
         return None;
     }
-    promotion::publish(score(agent, &resource, call), call);
+    promotion::publish(score(agent, &resource, call).0, call);
     Some(resource)
 }

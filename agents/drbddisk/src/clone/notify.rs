@@ -29,8 +29,7 @@ pub fn notify(agent: &DrbdDisk, call: &Call) {
         && call.change(format_args!("run drbdadm adjust {name}"))
     {
         // The instance that starts may have been away for long, and stood alone here.
-        let run =
-            drbdadm(agent, call, &["adjust", &name]).and_then(|tool| tool.within(call.remaining() / 2).run());
+        let run = drbdadm(call, &["adjust", &name]).and_then(|tool| tool.within(call.remaining() / 2).run());
         match run {
             Ok(output) if output.succeeded() => {}
             Ok(output) => call.log.warn(format_args!("drbdadm adjust {name}: {}", output.complaint())),

@@ -29,8 +29,7 @@ pub fn promote(agent: &DrbdDisk, call: &Call) -> Result<()> {
     if !call.change(format_args!("run drbdadm primary {name}")) {
         return Ok(());
     }
-    let result =
-        rules::check_two_primaries(agent, &name, call).and_then(|()| try_to(agent, &target, &name, call));
+    let result = rules::check_two_primaries(&name, call).and_then(|()| try_to(agent, &target, &name, call));
     if result.is_err() {
         let rest = FAILED_PROMOTE.saturating_sub(began.elapsed());
         sleep(rest.min(call.remaining().saturating_sub(Duration::from_millis(300))));
@@ -45,7 +44,7 @@ fn try_to(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<
         match role(&drbd::observe(target, call)?)? {
             Some(Role::Primary) => {
                 if agent.connect_only_after_promote {
-                    connect(agent, name, call);
+                    connect(name, call);
                 }
                 return Ok(());
             }
@@ -62,7 +61,7 @@ fn try_to(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<
             )));
         }
         tried = true;
-        let output = drbdadm(agent, call, &["primary", name])?.run()?;
+        let output = drbdadm(call, &["primary", name])?.run()?;
         let why = if output.succeeded() {
             if role(&drbd::observe(target, call)?)? == Some(Role::Primary) {
                 continue;
@@ -107,9 +106,8 @@ fn role(observed: &Observed) -> Result<Option<Role>> {
     })
 }
 
-fn connect(agent: &DrbdDisk, name: &str, call: &Call) {
-    let run =
-        drbdadm(agent, call, &["adjust", name]).and_then(|tool| tool.within(call.remaining() / 2).run());
+fn connect(name: &str, call: &Call) {
+    let run = drbdadm(call, &["adjust", name]).and_then(|tool| tool.within(call.remaining() / 2).run());
     let complaint = match run {
         Ok(output) if output.succeeded() => return,
         Ok(output) => output.complaint(),
@@ -140,5 +138,5 @@ fn is_unexpected(target: &Target, call: &Call) -> bool {
 pub fn demote(agent: &DrbdDisk, call: &Call) -> Result<()> {
     let target = agent.target(call)?;
     let name = drbd::name_of(&target, call)?;
-    crate::disk::stop::stop(agent, &target, &name, call)
+    crate::disk::stop::stop(&target, &name, call)
 }

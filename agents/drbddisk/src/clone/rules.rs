@@ -1,7 +1,7 @@
 //! What a clone of this agent may look like, and what its parameters must be on every node.
 
 use crate::DrbdDisk;
-use crate::adm::drbdadm;
+use crate::adm::{DRBD_CONF, drbdadm};
 use ocf::cluster::notify::Notice;
 use ocf::dispatch::version;
 use ocf::state::drbd::proc;
@@ -29,6 +29,15 @@ fn number(call: &Call, names: &[&str]) -> Option<u32> {
     names.iter().find_map(|name| call.meta(name)).and_then(|text| text.parse().ok())
 }
 
+/// The file that the parameter names, if it names one.
+pub fn check_configuration(agent: &DrbdDisk, call: &Call) -> Result<()> {
+    let file = &agent.drbdconf;
+    if file == DRBD_CONF {
+        return Ok(());
+    }
+    call.host.read(file).map(drop).or_installed(format_args!("drbdconf {file} cannot be read"))
+}
+
 /// The meta attributes of the clone.
 pub fn check(agent: &DrbdDisk, call: &Call) -> Result<()> {
     let limits = [
@@ -54,11 +63,11 @@ pub fn check(agent: &DrbdDisk, call: &Call) -> Result<()> {
 }
 
 /// Whether two nodes may be Primary, if the clone wants that.
-pub fn check_two_primaries(agent: &DrbdDisk, name: &str, call: &Call) -> Result<()> {
+pub fn check_two_primaries(name: &str, call: &Call) -> Result<()> {
     if promoted_max(call) < 2 {
         return Ok(());
     }
-    let output = drbdadm(agent, call, &["dump", name])?.within(call.remaining() / 3).run()?;
+    let output = drbdadm(call, &["dump", name])?.within(call.remaining() / 3).run()?;
     if !output.succeeded() {
         return Err(Error::generic(format_args!("drbdadm dump {name}: {}", output.complaint())));
     }

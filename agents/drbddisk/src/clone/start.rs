@@ -25,7 +25,7 @@ pub fn start(agent: &DrbdDisk, call: &Call) -> Result<()> {
     }
     load_module(&name, call)?;
     rules::check_version(agent, call)?;
-    rules::check_two_primaries(agent, &name, call)?;
+    rules::check_two_primaries(&name, call)?;
     if let Some(table) = Table::of(agent, &name, call)? {
         dmtab::create(&table, call)?;
     }
@@ -35,7 +35,7 @@ pub fn start(agent: &DrbdDisk, call: &Call) -> Result<()> {
         let observed = drbd::observe(&target, call)?;
         let problem = if is_primary(&observed) {
             // An instance starts unpromoted. It may be in use, or have been promoted by DRBD for whoever opened it.
-            match release::secondary(agent, &name, call) {
+            match release::secondary(&name, call) {
                 Ok(output) if output.succeeded() => continue_if_time(call, &name)?,
                 Ok(output) => output.complaint(),
                 Err(error) => error.reason().to_string(),
@@ -44,7 +44,7 @@ pub fn start(agent: &DrbdDisk, call: &Call) -> Result<()> {
             if !resized && matches!(observed, Observed::NotUp | Observed::NoModule) {
                 resized = true;
                 // The disk may have grown while the resource was down. Nothing depends on it.
-                let _ = run(agent, &["check-resize", &name], call);
+                let _ = run(&["check-resize", &name], call);
             }
             tries += 1;
             match attach(agent, &name, call) {
@@ -96,8 +96,8 @@ fn load_module(name: &str, call: &Call) -> Result<()> {
 }
 
 /// Runs drbdadm; the error is what it complained about.
-fn run(agent: &DrbdDisk, words: &[&str], call: &Call) -> Result<(), String> {
-    let result = drbdadm(agent, call, words).and_then(|tool| tool.within(call.remaining() / 2).run());
+fn run(words: &[&str], call: &Call) -> Result<(), String> {
+    let result = drbdadm(call, words).and_then(|tool| tool.within(call.remaining() / 2).run());
     let complaint = match result {
         Ok(output) if output.succeeded() => return Ok(()),
         Ok(output) => output.complaint(),
@@ -111,15 +111,15 @@ fn run(agent: &DrbdDisk, words: &[&str], call: &Call) -> Result<(), String> {
 /// went half way.
 fn attach(agent: &DrbdDisk, name: &str, call: &Call) -> Result<(), String> {
     if drbd::kernel(call) == Kernel::New {
-        return run(agent, &["adjust", "--skip-net", name], call);
+        return run(&["adjust", "--skip-net", name], call);
     }
     if !agent.connect_only_after_promote {
-        return run(agent, &["adjust", name], call);
+        return run(&["adjust", name], call);
     }
     // 8.4 cannot leave out the connection in adjust, and before it there were no such steps at all.
-    let _ = run(agent, &["new-resource", name], call);
-    let _ = run(agent, &["new-minor", name], call);
-    run(agent, &["attach", name], call)
+    let _ = run(&["new-resource", name], call);
+    let _ = run(&["new-minor", name], call);
+    run(&["attach", name], call)
 }
 
 fn not_up(name: &str, complaint: &str, call: &Call) -> Error {
@@ -156,11 +156,11 @@ fn connect(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) {
         let notice = Notice::of(call).unwrap_or_default();
         for peer in notice.promoted_elsewhere(&own).into_iter().filter(|peer| is_host(peer)) {
             // DRBD may know the node by another name than the cluster; then the next step finds it.
-            if run(agent, &["adjust", &format!("{name}:{peer}")], call).is_ok() {
+            if run(&["adjust", &format!("{name}:{peer}")], call).is_ok() {
                 wait_for_peers(target, Some(peer), wait, call);
             }
         }
-        if run(agent, &["adjust", name], call).is_err() {
+        if run(&["adjust", name], call).is_err() {
             call.log.warn(format_args!("{name} is up, but not all of its connections could be set up"));
         }
     }
@@ -201,7 +201,7 @@ pub fn reload(agent: &DrbdDisk, call: &Call) -> Result<()> {
         return Ok(());
     }
     // A reload that fails is a failed start to the cluster: what could not be changed stays as it is.
-    if let Err(complaint) = run(agent, &["adjust", &name], call) {
+    if let Err(complaint) = run(&["adjust", &name], call) {
         call.log.warn(format_args!("drbdadm adjust {name}: {complaint}"));
     }
     update_score(agent, call);

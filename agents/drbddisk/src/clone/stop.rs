@@ -31,10 +31,10 @@ pub fn stop(agent: &DrbdDisk, call: &Call) -> Result<()> {
         Ok(Observed::NoModule) => {}
         Ok(Observed::NotUp) => {
             // Its answer does not matter: there is nothing that it could fail to let go of.
-            let _ = down(agent, &name, call);
+            let _ = down(&name, call);
         }
         // A state that cannot be read may be any: it is taken down all the same.
-        _ => take_down(agent, &target, &name, call)?,
+        _ => take_down(&target, &name, call)?,
     }
     outdate(agent, &name, call);
     dmtab::remove(agent, &name, call)?;
@@ -42,11 +42,11 @@ pub fn stop(agent: &DrbdDisk, call: &Call) -> Result<()> {
     Ok(())
 }
 
-fn take_down(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<()> {
+fn take_down(target: &Target, name: &str, call: &Call) -> Result<()> {
     let mut told = false;
     loop {
         let began = Instant::now();
-        let Err(complaint) = step(agent, target, name, call) else { return Ok(()) };
+        let Err(complaint) = step(target, name, call) else { return Ok(()) };
         call.log.info(format_args!("{name} is not down yet: {complaint}"));
         if !told {
             told = true;
@@ -68,16 +68,16 @@ fn take_down(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Resu
 }
 
 /// Secondary, down, and a look. The error is what it failed at.
-fn step(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<(), String> {
+fn step(target: &Target, name: &str, call: &Call) -> Result<(), String> {
     let done = |result: Result<Output>| match result {
         Ok(output) if output.succeeded() => Ok(()),
         Ok(output) => Err(output.complaint()),
         Err(error) => Err(error.reason().to_string()),
     };
     if drbd::observe(target, call).is_ok_and(|observed| is_primary(&observed)) {
-        done(release::secondary(agent, name, call))?;
+        done(release::secondary(name, call))?;
     }
-    done(down(agent, name, call))?;
+    done(down(name, call))?;
     match drbd::observe(target, call) {
         Ok(Observed::NoModule | Observed::NotUp) => Ok(()),
         Ok(_) => Err("drbdadm down succeeded, but it is still up".into()),
@@ -85,9 +85,9 @@ fn step(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<()
     }
 }
 
-fn down(agent: &DrbdDisk, name: &str, call: &Call) -> Result<Output> {
+fn down(name: &str, call: &Call) -> Result<Output> {
     let limit = call.remaining() / 2;
-    let by_name = drbdadm(agent, call, &["down", name]).and_then(|tool| tool.within(limit).run());
+    let by_name = drbdadm(call, &["down", name]).and_then(|tool| tool.within(limit).run());
     match by_name {
         Ok(Output { code: Some(0 | 10 | 11 | 16 | 17), .. }) => by_name,
         // Out of the configuration, or drbdadm cannot run: the kernel needs neither.
@@ -108,8 +108,7 @@ fn outdate(agent: &DrbdDisk, name: &str, call: &Call) {
     if own.is_empty() || Notice::of(call).unwrap_or_default().promoted_elsewhere(&own).is_empty() {
         return;
     }
-    let run =
-        drbdadm(agent, call, &["outdate", name]).and_then(|tool| tool.within(call.remaining() / 2).run());
+    let run = drbdadm(call, &["outdate", name]).and_then(|tool| tool.within(call.remaining() / 2).run());
     match run {
         // 5: it is of the past already, or worse.
         Ok(Output { code: Some(0 | 5), .. }) => {}

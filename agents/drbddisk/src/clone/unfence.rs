@@ -42,7 +42,7 @@ pub fn when_all_is_well(agent: &DrbdDisk, resource: &Resource, call: &Call) {
 }
 
 fn run(agent: &DrbdDisk, name: &str, call: &Call) -> Result<Option<String>> {
-    let tool = drbdadm(agent, call, &["unfence-peer", name])?;
+    let tool = drbdadm(call, &["unfence-peer", name])?;
     let tool = tool.env("OCF_RESKEY_unfence_extra_args", &agent.unfence_extra_args);
     let output = tool.within(call.remaining() / 2).run()?;
     Ok((!output.succeeded()).then(|| output.complaint()))

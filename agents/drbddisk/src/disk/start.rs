@@ -21,7 +21,7 @@ pub fn start(agent: &DrbdDisk, target: &Target, call: &Call) -> Result<()> {
     let made = Table::of(agent, &name, call)?.map_or(Ok(false), |table| dmtab::create(&table, call))?;
     // Without its disk, whoever brought the resource up before could not attach it.
     if made || (agent.adjust && drbd::verdict(target, call)? == Verdict::Unconfigured) {
-        adjusted = adjust(agent, &name, call)?;
+        adjusted = adjust(&name, call)?;
     }
     if !call.change(format_args!("run drbdadm primary {name}")) {
         return Ok(());
@@ -29,7 +29,7 @@ pub fn start(agent: &DrbdDisk, target: &Target, call: &Call) -> Result<()> {
     let mut tries = 0;
     loop {
         let began = Instant::now();
-        let output = drbdadm(agent, call, &["primary", &name])?.run()?;
+        let output = drbdadm(call, &["primary", &name])?.run()?;
         if output.succeeded() {
             return Ok(());
         }
@@ -51,11 +51,11 @@ pub fn start(agent: &DrbdDisk, target: &Target, call: &Call) -> Result<()> {
 }
 
 /// Brings the resource up. The answer is what drbdadm complained about.
-fn adjust(agent: &DrbdDisk, name: &str, call: &Call) -> Result<Option<String>> {
+fn adjust(name: &str, call: &Call) -> Result<Option<String>> {
     if !call.change(format_args!("run drbdadm adjust {name}")) {
         return Ok(None);
     }
-    let output = drbdadm(agent, call, &["adjust", name])?.within(call.remaining() / 2).run()?;
+    let output = drbdadm(call, &["adjust", name])?.within(call.remaining() / 2).run()?;
     if output.succeeded() {
         return Ok(None);
     }

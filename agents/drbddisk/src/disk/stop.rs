@@ -1,6 +1,5 @@
 //! stop: from Primary to Secondary, or the name of who is in the way.
 
-use crate::DrbdDisk;
 use crate::adm::{PAUSE, is_time_for_another};
 use crate::release::{holders_of, secondary, why};
 use ocf::drbd;
@@ -11,14 +10,14 @@ use std::thread::sleep;
 use std::time::Instant;
 
 /// Makes the target Secondary. Called when it is not known to be.
-pub fn stop(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<()> {
+pub fn stop(target: &Target, name: &str, call: &Call) -> Result<()> {
     if !call.change(format_args!("run drbdadm secondary {name}")) {
         return Ok(());
     }
     let mut told = false;
     loop {
         let began = Instant::now();
-        let complaint = match secondary(agent, name, call) {
+        let complaint = match secondary(name, call) {
             // Also 0: the module is absent, or somebody opened the device again and DRBD promoted it by itself.
             Ok(output) if output.succeeded() => match drbd::verdict(target, call) {
                 Ok(Verdict::Unconfigured | Verdict::Secondary) => return Ok(()),

@@ -70,6 +70,26 @@ fn another_link_to_the_same_disk_is_the_same_disk() {
     resource(&machine, "/dev/mapper/vg0-lv0").monitor().answers(SUCCESS);
 }
 
+/// drbdadm knows the resource only from the file that the parameter names.
+#[test]
+fn a_device_or_disk_is_looked_up_in_the_configuration_that_is_named() {
+    let machine = new("Secondary");
+    std::fs::remove_dir_all(machine.path("dev/drbd")).unwrap();
+    machine.file("etc/other.conf", "").file("only-with", "/etc/other.conf\n");
+    for form in ["/dev/drbd0", "/dev/vg0/lv0"] {
+        let call = resource(&machine, form).param("drbdconf", "/etc/other.conf");
+        call.run("start").answers(SUCCESS);
+        call.monitor().answers(SUCCESS);
+        call.run("stop").answers(SUCCESS);
+        call.clone().level(10).run("validate-all").answers(SUCCESS);
+        resource(&machine, form).run("start").answers(INSTALLED).names(form);
+    }
+    // The list cannot be read, so the configuration tells the name, and drbdadm the role.
+    machine.file("refusals/events2", "20 netlink: no answer\n");
+    resource(&machine, "/dev/drbd0").param("drbdconf", "/etc/other.conf").monitor().answers(NOT_RUNNING);
+    assert!(machine.calls("drbdadm").iter().any(|call| call[..2] == ["-c", "/etc/other.conf"]));
+}
+
 #[test]
 fn a_disk_of_no_resource_is_stopped_while_nothing_is_primary_and_an_error_otherwise() {
     let machine = new("Secondary");

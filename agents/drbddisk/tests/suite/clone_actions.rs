@@ -54,7 +54,10 @@ fn start_that_shall_not_connect_only_attaches() {
 #[test]
 fn start_uses_the_configuration_that_is_named() {
     let machine = new_down();
-    instance(&machine).param("drbdconf", "/etc/other.conf").run("start").answers(SUCCESS);
+    let call = instance(&machine).param("drbdconf", "/etc/other.conf");
+    call.run("start").answers(INSTALLED).names("/etc/other.conf");
+    machine.file("etc/other.conf", "");
+    call.run("start").answers(SUCCESS);
     for call in changes(&machine) {
         assert!(call.starts_with("-c /etc/other.conf "), "{call}");
     }

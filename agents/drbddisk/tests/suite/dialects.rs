@@ -2,7 +2,9 @@
 
 use testkit::{Call, Sandbox};
 
-use crate::scenes::{BINARY, PRIMARY, SECONDARY, new, new_not_up, old, without_module};
+use crate::scenes::{
+    BINARY, PRIMARY, SECONDARY, instance, list_9, new, new_not_up, new_with, old, without_module,
+};
 
 fn heartbeat(machine: &Sandbox) -> Call {
     let installed = machine.installed(BINARY, "etc/ha.d/resource.d/drbddisk");
@@ -183,8 +185,43 @@ fn verbose_says_what_was_read_and_why() {
         let answer = agent.run_args(["r0", "status", "--verbose"]).exits(0);
         assert_eq!(answer.stdout, "running (Primary)\n");
         assert!(answer.stderr.contains("read /proc/drbd: "), "{answer}");
-        assert!(answer.stderr.ends_with("because r0 is Primary on this node\n"), "{answer}");
+        assert!(answer.stderr.contains("because r0 is Primary on this node; "), "{answer}");
+        let clone =
+            "an instance of a clone: promoted, score 10000, because the data here is UpToDate, and Primary\n";
+        assert!(answer.stderr.ends_with(clone), "{answer}");
     }
     let answer = machine.host(Call::bare(BINARY)).run_args(["r0", "status", "--format", "json"]).exits(0);
-    assert!(answer.stdout.contains(r#""because":"r0 is Primary on this node""#), "{answer}");
+    assert!(answer.stdout.contains(r#""because":"r0 is Primary on this node; an instance"#), "{answer}");
+}
+
+/// The score and its row of the table, for each caller that may ask for it.
+#[test]
+fn verbose_explains_the_clone_too() {
+    for (machine, told) in [
+        (new("Secondary"), "score 10000, because the data here is UpToDate, and that of all peers known"),
+        (
+            new_with(&list_9("Secondary", &[("quorum:yes", "quorum:no")])),
+            "no score, because it has no quorum",
+        ),
+        (
+            new_with(&list_9("Secondary", &[("disk:UpToDate client", "disk:Outdated client")])),
+            "score 10, because only a connected peer has UpToDate data",
+        ),
+    ] {
+        let answer = machine.host(Call::bare(BINARY)).run_args(["r0", "status", "--verbose"]).exits(3);
+        assert!(
+            answer.stderr.contains(told) && answer.stderr.contains("an instance of a clone: running"),
+            "{answer}"
+        );
+        let answer = instance(&machine).env("OCF_OUTPUT_FORMAT", "json").monitor().exits(0);
+        assert!(answer.stdout.contains("r0 is Secondary on this node; promotion: "), "{answer}");
+        assert!(answer.stdout.contains(told) && answer.stdout.contains(r#""state":"running""#), "{answer}");
+    }
+    // Nothing is asked of the cluster's tools for a word to a person.
+    let machine = new("Secondary");
+    machine.host(Call::bare(BINARY)).run_args(["r0", "status", "--verbose"]).exits(3);
+    assert!(machine.calls("crm_attribute").is_empty());
+    let down = new_not_up();
+    let answer = down.host(Call::bare(BINARY)).run_args(["r0", "status", "--verbose"]).exits(3);
+    assert!(answer.stderr.ends_with("because r0 is not up on this node\n"), "{answer}");
 }

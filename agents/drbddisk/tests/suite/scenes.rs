@@ -23,7 +23,13 @@ turn() {
     [ -f "$root/list" ] && sed -i "s/\(exists resource name:[^ ]* role:\)[A-Za-z]*/\1$1/" "$root/list"
     true
 }
-[ "$1" = -c ] && shift 2
+conf=
+[ "$1" = -c ] && { conf=$2; shift 2; }
+if [ -f "$root/only-with" ] && [ "$conf" != "$(cat "$root/only-with")" ]; then
+    [ "$1" = sh-resources ] && exit 0
+    echo "'$2' not defined in your config (for this host)." >&2
+    exit 1
+fi
 case $1 in
 primary) refuse primary; turn Primary ;;
 secondary) refuse secondary; turn Secondary ;;

@@ -115,7 +115,7 @@ fn rule_05_children_are_killed_and_reaped_by_us() {
     let (machine, data) = network();
     let family = "trap '' TERM; sleep 600 & echo $! >\"$0.child\"; exec sleep 600";
     machine.tool("mount", Tool::Does(family.into()));
-    data.timeout_ms(1500).run("start").answers(GENERIC);
+    data.timeout_ms(3000).run("start").answers(GENERIC);
     assert!(!machine.tool_lives("mount"));
     assert!(!machine.process_lives("usr/sbin/mount.child"), "its children go with it");
 }
@@ -282,7 +282,7 @@ fn rule_13_nothing_about_this_node_alone_is_answered_with_6() {
     machine.file("mnt/file", "");
     data.clone().param("directory", "/mnt/file/x").run("start").answers(INSTALLED);
     let Some((_machine, data)) = disk() else { return };
-    data.clone().param("device", "/dev/gone").timeout_ms(1500).run("start").answers(INSTALLED);
+    data.clone().param("device", "/dev/gone").timeout_ms(3000).run("start").answers(INSTALLED);
     data.param("device", "/dev/gone").run("validate-all").answers(SUCCESS);
 }
 

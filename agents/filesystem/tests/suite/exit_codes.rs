@@ -93,7 +93,7 @@ fn row_directory_is_the_root_of_the_machine() {
 #[test]
 fn row_device_node_missing_and_not_mounted() {
     let Some((_machine, data)) = disk() else { return };
-    let data = data.param("device", "/dev/no_such_device").timeout_ms(2000);
+    let data = data.param("device", "/dev/no_such_device").timeout_ms(4000);
     row(&data, [INSTALLED, SUCCESS, NOT_RUNNING, NOT_RUNNING, SUCCESS]);
     data.run("start").answers(INSTALLED).names("/dev/no_such_device");
 }
@@ -124,7 +124,7 @@ fn row_device_alias_vanished_while_mounted_by_somebody() {
     let Some((machine, data)) = mounted_disk() else {
         return;
     };
-    let data = data.param("device", "/dev/disk/by-id/gone").timeout_ms(2000);
+    let data = data.param("device", "/dev/disk/by-id/gone").timeout_ms(4000);
     row(&data, [OPEN, GENERIC, GENERIC, GENERIC, SUCCESS]);
     assert_eq!(machine.mounts(), ["/mnt/data"], "unknown is never stopped");
 }

@@ -200,8 +200,8 @@ fn kernel_a_busy_tmpfs_is_not_unmounted_lazily_unasked() {
     let dir = machine.dir("data");
     mount_here("tmpfs", &dir, "tmpfs", "");
     let _user = User::with_cwd(&dir);
-    let data = resource("tmpfs", &dir, "tmpfs").param("force_unmount", "false").timeout_ms(1000);
-    data.run("stop").answers(GENERIC).within_ms(1000);
+    let data = resource("tmpfs", &dir, "tmpfs").param("force_unmount", "false").timeout_ms(3000);
+    data.run("stop").answers(GENERIC).within_ms(3000);
     assert!(is_mounted(&dir));
 }
 

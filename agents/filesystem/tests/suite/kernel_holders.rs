@@ -11,7 +11,7 @@ use testkit::users::User;
 
 use crate::scenes::{Scene, running};
 
-const TIMEOUT_MS: u64 = 2000;
+const TIMEOUT_MS: u64 = 4000;
 
 fn stop(here: &Scene) -> Answer {
     here.data.clone().timeout_ms(TIMEOUT_MS).run("stop").within_ms(TIMEOUT_MS)

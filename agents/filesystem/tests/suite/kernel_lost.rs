@@ -171,7 +171,7 @@ fn kernel_a_program_that_calls_itself_systemd_is_a_user_like_any_other() {
 fn kernel_processes_are_not_signalled_by_numbers_of_another_pid_namespace() {
     let Some(here) = running(Format::Ext4) else { return };
     let mut user = User::with_cwd(&here.dir);
-    let answer = here.data.clone().timeout_ms(2000).program("/usr/bin/unshare");
+    let answer = here.data.clone().timeout_ms(4000).program("/usr/bin/unshare");
     let answer = answer.run_args(["--pid", "--fork", crate::scenes::BINARY, "stop"]);
     assert_eq!(answer.code, Some(GENERIC), "{answer:?}");
     assert!(answer.reason().unwrap().contains("pid namespace"), "{answer:?}");

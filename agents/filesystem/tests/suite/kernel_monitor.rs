@@ -125,10 +125,10 @@ fn kernel_a_frozen_file_system_does_not_hang_a_monitor() {
     let Some(here) = running(Format::Ext4) else { return };
     here.data.clone().level(20).monitor().answers(SUCCESS);
     let frozen = Frozen::new(&here.dir);
-    let data = here.data.clone().timeout_ms(2000);
+    let data = here.data.clone().timeout_ms(4000);
     data.monitor().answers(SUCCESS).within_ms(500);
     data.clone().level(10).monitor().answers(SUCCESS).within_ms(2000);
-    data.level(20).monitor().answers(GENERIC).within_ms(2000);
+    data.level(20).monitor().answers(GENERIC).within_ms(4000);
     drop(frozen);
     here.data.run("stop").answers(SUCCESS);
 }

@@ -79,7 +79,7 @@ fn kernel_force_unmount_false_signals_nobody() {
     for value in ["false", "no", "", "no-such-word", "true,false"] {
         let Some(here) = running(Format::Ext4) else { return };
         let mut user = User::with_cwd(&here.dir);
-        let data = here.data.param("force_unmount", value).timeout_ms(1000);
+        let data = here.data.param("force_unmount", value).timeout_ms(3000);
         data.run("stop").answers(GENERIC).names(here.dir.to_str().unwrap());
         assert!(user.is_alive() && is_mounted(&here.dir), "{value:?}");
     }
@@ -162,8 +162,8 @@ fn kernel_empty_term_signals_leave_the_first_half_quiet() {
 fn kernel_empty_kill_signals_kill_nobody() {
     let Some(here) = running(Format::Ext4) else { return };
     let mut user = User::ignoring_term(&here.dir);
-    let data = here.data.param("kill_signals", "").timeout_ms(2000);
-    data.run("stop").answers(GENERIC).within_ms(2000);
+    let data = here.data.param("kill_signals", "").timeout_ms(4000);
+    data.run("stop").answers(GENERIC).within_ms(4000);
     assert!(user.is_alive() && is_mounted(&here.dir));
 }
 
@@ -258,7 +258,7 @@ fn kernel_a_failed_stop_brings_the_mount_back_to_its_place() {
     let holder = Disk::of_image(&image);
     let before = mounts_on(&here.dir)[0].id;
     let data = here.data.param("force_unmount", "true,move");
-    data.clone().timeout_ms(2000).run("stop").answers(GENERIC).within_ms(2000);
+    data.clone().timeout_ms(4000).run("stop").answers(GENERIC).within_ms(4000);
     assert_eq!(mounts_on(&here.dir)[0].id, before);
     assert!(!here.machine.path(".data").exists());
     data.monitor().answers(SUCCESS);

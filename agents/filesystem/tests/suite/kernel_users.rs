@@ -133,7 +133,7 @@ fn kernel_a_process_with_the_same_path_on_another_mount_is_no_user() {
     let seen = format!("/proc/{}/cwd/is-there", other.id());
     testkit::kernel::wait_until("the other namespace is ready", || fs::exists(&seen).unwrap_or(false));
     // Its namespace has a copy of our mount below its own, so the device is held: that is a failure, not a kill.
-    here.data.clone().timeout_ms(2000).run("stop").answers(GENERIC).names("namespace");
+    here.data.clone().timeout_ms(4000).run("stop").answers(GENERIC).names("namespace");
     let alive = other.try_wait().unwrap().is_none();
     other.kill().unwrap();
     other.wait().unwrap();
@@ -143,7 +143,7 @@ fn kernel_a_process_with_the_same_path_on_another_mount_is_no_user() {
 #[test]
 fn kernel_the_ancestors_of_the_agent_are_never_signalled() {
     let Some(here) = running(Format::Ext4) else { return };
-    let mut shell = here.data.clone().timeout_ms(2000).program("/bin/sh").from_directory(&here.dir).command();
+    let mut shell = here.data.clone().timeout_ms(4000).program("/bin/sh").from_directory(&here.dir).command();
     let script = "trap 'echo caught' TERM HUP INT; \"$0\" stop; echo code $?";
     let output = shell.args(["-c", script, crate::scenes::BINARY]).output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
@@ -166,7 +166,7 @@ fn kernel_cluster_daemons_are_never_signalled() {
         let Some(here) = running(Format::Ext4) else { return };
         let mut daemon = User::named(name, here.machine.base(), &here.dir);
         let mut ordinary = User::with_cwd(&here.dir);
-        let stop = here.data.clone().timeout_ms(1000).run("stop").answers(GENERIC).within_ms(1000);
+        let stop = here.data.clone().timeout_ms(3000).run("stop").answers(GENERIC).within_ms(3000);
         assert!(daemon.is_alive(), "{name}: {stop}");
         assert!(!ordinary.is_alive());
         assert!(is_mounted(&here.dir));

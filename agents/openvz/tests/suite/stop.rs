@@ -98,6 +98,21 @@ fn a_lock_that_stays_is_told_with_its_holder() {
     answer.answers(GENERIC).names("vzdump[4711]");
 }
 
+/// The last try may have next to no time left.
+#[test]
+fn a_lock_is_told_though_the_try_after_it_was_cut_off() {
+    let machine = running(openvz_node());
+    machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
+    let script = r#"case $1 in
+        status) echo CTID 101 exist mounted running ;;
+        stop) [ ! -e "$0.locked" ] || exec sleep 600
+            [ "$3" != --fast ] || : >"$0.locked"
+            exit 9 ;;
+        esac"#;
+    machine.tool("vzctl", Tool::Does(script.into()));
+    ct101(&machine).timeout_ms(8000).run("stop").answers(GENERIC).names("vzdump[4711]");
+}
+
 /// The exit code is not the state: the container is down, but its file system cannot be unmounted.
 #[test]
 fn a_root_directory_that_stays_mounted_is_a_failure_that_names_the_holder() {

@@ -32,5 +32,6 @@ mod names;
 mod scenes;
 mod start;
 mod stop;
+mod unfinished;
 mod verdicts;
 mod xenstored;

@@ -38,7 +38,7 @@ esac
 true
 "#;
 
-const DRBDADM: &str = r#"
+pub(crate) const DRBDADM: &str = r#"
 root=$OCF_TEST_ROOT
 case "$1 $2" in
 "secondary r0") grep -q ' web ' "$root/domains" && { echo 'State change failed: (-12) Device is held open by someone' >&2; exit 11; }
@@ -50,7 +50,7 @@ true
 "#;
 
 /// A node whose guest web runs as domain 3 on DRBD, beside a node that can take it in.
-fn pair(line: &str) -> Sandbox {
+pub(crate) fn pair(line: &str) -> Sandbox {
     let machine = with("web", "-b----");
     drbd(&machine, line);
     machine
@@ -62,14 +62,14 @@ fn pair(line: &str) -> Sandbox {
     machine
 }
 
-fn to(machine: &Sandbox) -> Call {
+pub(crate) fn to(machine: &Sandbox) -> Call {
     web(machine).meta("migrate_source", "node1").meta("migrate_target", "node2").timeout_ms(60_000)
 }
 
 const BOTH: &str = "Connected ro:Primary/Primary ds:UpToDate/UpToDate C r-----";
 
 /// What was asked over there, without the lists.
-fn there(machine: &Sandbox) -> Vec<String> {
+pub(crate) fn there(machine: &Sandbox) -> Vec<String> {
     let words = machine.calls("ssh").into_iter().map(|call| {
         let at = call.iter().position(|word| word == "--").unwrap();
         call[at + 2..].join(" ")
@@ -77,14 +77,14 @@ fn there(machine: &Sandbox) -> Vec<String> {
     words.filter(|words| words != "xl list").collect()
 }
 
-fn here(machine: &Sandbox) -> Vec<String> {
+pub(crate) fn here(machine: &Sandbox) -> Vec<String> {
     let looks = ["sh-resources", "sh-ll-dev", "sh-dev"];
     let calls = machine.calls("drbdadm").into_iter().filter(|call| !looks.contains(&call[0].as_str()));
     calls.map(|call| call.join(" ")).collect()
 }
 
-const ALLOW: &str = "net-options --protocol=C --allow-two-primaries r0";
-const FORBID: &str = "net-options --protocol=C --allow-two-primaries=no r0";
+pub(crate) const ALLOW: &str = "net-options --protocol=C --allow-two-primaries r0";
+pub(crate) const FORBID: &str = "net-options --protocol=C --allow-two-primaries=no r0";
 
 #[test]
 fn a_guest_moves_and_both_ends_are_looked_at() {
@@ -303,6 +303,59 @@ fn faults_of_the_tools_in_migrate_to_leave_one_guest_and_one_reason() {
                 assert!(matches!(answer.code, Some(1 | 5)), "{tool} {how}: {answer}");
                 assert_eq!(domains(&machine), ["3 web -b----"], "{tool} {how}");
             }
+        }
+    }
+}
+
+/// xend moves guests without a word of what became of them.
+#[test]
+fn faults_of_xm_in_migrate_to_leave_one_guest_and_one_reason() {
+    for (how, behaviour) in Tool::misbehaviours(1) {
+        let machine = pair(PRIMARY);
+        crate::scenes::only_xm(&machine);
+        crate::faults::break_tool(&machine, "xm", behaviour);
+        let answer = to(&machine).timeout_ms(9000).run("migrate_to").within_ms(9000);
+        assert!(matches!(answer.code, Some(1 | 5)), "{how}: {answer}");
+        assert_eq!(domains(&machine), ["3 web -b----"], "{how}");
+        assert_eq!(answer.stderr.matches("ocf-exit-reason:").count(), 1, "{how}: {answer}");
+        assert!(here(&machine).is_empty(), "{how}: nothing was allowed for a guest that is not seen");
+    }
+}
+
+/// A list that answers, and a migration that ends in each of the ways.
+#[test]
+fn xm_is_believed_only_by_what_both_ends_show() {
+    for (how, code, left) in [
+        ("moved", SUCCESS, vec![]),
+        ("refused", GENERIC, vec!["3 web -b----"]),
+        ("lies", GENERIC, vec!["3 web -b----"]),
+        ("hang", GENERIC, vec!["3 web -b----"]),
+        ("two", CONFIGURED, vec!["3 web -b----"]),
+        ("lost", CONFIGURED, vec![]),
+    ] {
+        let machine = pair(PRIMARY);
+        crate::scenes::only_xm(&machine);
+        on(&machine, "migrate", how);
+        to(&machine).timeout_ms(12_000).run("migrate_to").answers(code);
+        assert_eq!(domains(&machine), left, "{how}");
+        assert!(machine.calls("xm").iter().any(|call| *call == ["migrate", "--live", "3", "node2"]), "{how}");
+    }
+}
+
+/// The receiving node's tool.
+#[test]
+fn faults_of_the_tools_in_migrate_from_are_failures_in_time() {
+    for xm in [false, true] {
+        for (how, behaviour) in Tool::misbehaviours(1) {
+            let machine = pair(PRIMARY);
+            if xm {
+                crate::scenes::only_xm(&machine);
+            }
+            crate::faults::break_tool(&machine, if xm { "xm" } else { "xl" }, behaviour);
+            let answer = from(&machine).timeout_ms(6000).run("migrate_from").within_ms(6000);
+            assert_eq!(answer.code, Some(GENERIC), "{how}: {answer}");
+            answer.answers(GENERIC).names("web");
+            assert_eq!(domains(&machine), ["3 web -b----"], "{how}");
         }
     }
 }

@@ -178,6 +178,21 @@ fn the_disk_of_a_guest_with_another_number_than_the_started_one_is_waited_for_to
     }
 }
 
+/// It reboots, monitor sees it, and then it goes by itself: no name leads to its disk any more.
+#[test]
+fn the_disk_of_a_guest_that_rebooted_and_vanished_is_waited_for_too() {
+    let machine = with("web", RUNS);
+    machine.file("run/holdfast/xendomain/data", "name=web\nid=2\nmemory_managed=false\n");
+    machine.folder("sys/bus/xen-backend/devices/vbd-3-51712");
+    web(&machine).monitor().answers(SUCCESS);
+    machine.file("domains", "0 Domain-0 r-----\n");
+    std::fs::remove_dir_all(machine.path("store/local/domain/3")).unwrap();
+    web(&machine).timeout_ms(5000).monitor().answers(GENERIC).names("domain 3");
+    web(&machine).timeout_ms(5000).run("stop").answers(GENERIC).names("vbd-3-51712");
+    std::fs::remove_dir_all(machine.path("sys/bus/xen-backend/devices/vbd-3-51712")).unwrap();
+    web(&machine).run("stop").answers(SUCCESS);
+}
+
 /// qemu serves files; xenstored alone knows of them.
 #[test]
 fn a_disk_that_only_xenstored_knows_is_waited_for_too() {

@@ -1,6 +1,6 @@
 //! The rows of the table, each in words of the list that drbdsetup prints, and the states recorded on real DRBD.
 
-use super::*;
+use super::{by_drbd as by_drbd_because, by_table as by_table_because, *};
 use crate::state::drbd::{events, proc};
 use Score::{Keep, Remove, Set};
 
@@ -20,6 +20,14 @@ fn resource(replaced: &[(&str, &str)]) -> Resource {
         text = text.replace(from, to);
     }
     events::parse(text.as_bytes()).unwrap().remove(0)
+}
+
+fn by_table(resource: &Resource, scores: Scores) -> Score {
+    by_table_because(resource, scores).0
+}
+
+fn by_drbd(resource: &Resource) -> Option<Score> {
+    by_drbd_because(resource).map(|(score, _)| score)
 }
 
 fn score(replaced: &[(&str, &str)]) -> Score {

@@ -14,13 +14,8 @@ const NONE: Option<&str> = None;
 
 /// Never returns when all is well: process 1 becomes `lab-guest init`.
 pub fn run() -> Result {
-    for (kind, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys")] {
-        mount(Some(kind), target, Some(kind), MsFlags::empty(), NONE)
-            .doing(format_args!("mounting {target}"))?;
-    }
-    for name in fs::read_to_string("/modules/order")?.lines() {
-        load(&Path::new("/modules").join(name)).doing(format_args!("loading {name}"))?;
-    }
+    kernel_file_systems()?;
+    load_modules()?;
     for device in ["/dev/vda", "/dev/vdb"] {
         wait_for(device)?;
     }
@@ -54,6 +49,23 @@ pub fn run() -> Result {
     Err(Command::new("/run/lab-guest").arg("init").exec().into())
 }
 
+/// What every process 1 needs first.
+pub fn kernel_file_systems() -> Result {
+    for (kind, target) in [("devtmpfs", "/dev"), ("proc", "/proc"), ("sysfs", "/sys")] {
+        mount(Some(kind), target, Some(kind), MsFlags::empty(), NONE)
+            .doing(format_args!("mounting {target}"))?;
+    }
+    Ok(())
+}
+
+/// Those of the initramfs, in their order.
+pub fn load_modules() -> Result {
+    for name in fs::read_to_string("/modules/order")?.lines() {
+        load(&Path::new("/modules").join(name)).doing(format_args!("loading {name}"))?;
+    }
+    Ok(())
+}
+
 fn load(module: &Path) -> Result {
     match finit_module(File::open(module)?, c"", ModuleInitFlags::empty()) {
         Ok(()) | Err(nix::Error::EEXIST) => Ok(()),
@@ -63,7 +75,8 @@ fn load(module: &Path) -> Result {
     }
 }
 
-fn wait_for(device: &str) -> Result {
+/// Waits until the device is there.
+pub fn wait_for(device: &str) -> Result {
     let begin = Instant::now();
     while !Path::new(device).exists() {
         if begin.elapsed() > Duration::from_secs(60) {

@@ -1,5 +1,6 @@
 //! The inside of a node: first the initramfs, then process 1, then the server that does what the host asks.
 
+mod domain;
 mod early;
 mod init;
 mod server;
@@ -8,9 +9,15 @@ mod terminal;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let result = match std::env::args().nth(1).as_deref() {
+    let mut words = std::env::args();
+    let own = words.next().unwrap_or_default();
+    let result = match words.next().as_deref() {
         Some("init") => init::run(),
         Some("serve") => server::run(),
+        Some("records") => domain::check(),
+        _ if own == "/sbin/poweroff" => domain::power_off(),
+        _ if own == "/sbin/reboot" => domain::restart(),
+        _ if std::process::id() == 1 && domain::is_one() => domain::run(),
         // The kernel hands over those words of its command line that it does not know.
         _ if std::process::id() == 1 => early::run(),
         _ => {

@@ -3,11 +3,11 @@
 
 use super::Scenario;
 use crate::lab::Wish;
-use crate::setup::agents::{call, expect};
+use crate::setup::agents::{PROVIDER, THEIR_SCRIPT, call, expect};
 use crate::setup::data::Written;
 use crate::setup::drbd::Resource;
-use crate::setup::{agents, drbd};
-use crate::{Lab, Node, Output, Result, failed};
+use crate::setup::{agents, cost, drbd};
+use crate::{Lab, Node, Output, Result};
 
 /// drbddisk by hand, without a cluster.
 pub const SCENARIO: Scenario = Scenario {
@@ -203,33 +203,26 @@ fn not_up(lab: &Lab, disk: &Resource) -> Result {
     expect(lab, "stop", &act(two, "stop", AMPLE)?, RUNNING, &[])
 }
 
-/// User and system time of a hundred calls, in milliseconds.
-fn hundred(node: &Node, what: &str) -> Result<f64> {
-    let line = format!(
-        "export OCF_ROOT=/usr/lib/ocf OCF_RA_VERSION_MAJOR=1 OCF_RESOURCE_INSTANCE=lab OCF_RESKEY_drbd_resource=r0; \
-         TIMEFORMAT='%U %S'; time for i in $(seq 100); do {what} >/dev/null 2>&1; done"
-    );
-    let output = node.sh(&line)?;
-    let seconds: f64 = output.err.split_whitespace().filter_map(|word| word.parse::<f64>().ok()).sum();
-    if output.err.split_whitespace().count() != 2 {
-        return Err(failed(format!("{what}: {}", output.err)));
-    }
-    Ok(seconds * 1000.0)
-}
-
+/// A monitor and a status of ours, beside the script and the tool that it runs.
 fn processor_time(lab: &Lab) -> Result {
     let one = lab.node(1);
-    let ours = hundred(one, "/usr/lib/ocf/resource.d/holdfast/drbddisk monitor")?;
-    let script = hundred(one, "/etc/ha.d/resource.d/drbddisk r0 status")?;
-    let theirs = hundred(one, "/etc/ha.d/theirs/drbddisk r0 status")?;
-    let role = hundred(one, "drbdadm role r0")?;
+    expect(lab, "start on node1", &act(one, "start", AMPLE)?, RUNNING, &[])?;
+    let env = [
+        ("OCF_ROOT", "/usr/lib/ocf"),
+        ("OCF_RA_VERSION_MAJOR", "1"),
+        ("OCF_RESOURCE_INSTANCE", "lab"),
+        ("OCF_RESKEY_drbd_resource", "r0"),
+    ];
+    let monitor = format!("{PROVIDER}/drbddisk monitor");
+    let [ours, role] = cost::of(one, 40, RUNNING, &env, [&monitor, "/usr/sbin/drbdadm role r0"])?;
+    let script = format!("{THEIR_SCRIPT} r0 status");
+    let [status, theirs] =
+        cost::of(one, 40, RUNNING, &[], ["/etc/ha.d/resource.d/drbddisk r0 status", &script])?;
     lab.done(&format!(
-        "CPU of one call under emulation: our monitor {:.1} ms, our status {:.1} ms, the script's status {:.1} ms, drbdadm \
-         role {:.1} ms",
-        ours / 100.0,
-        script / 100.0,
-        theirs / 100.0,
-        role / 100.0
+        "processor time of a call: our monitor {ours:.1} ms, drbdadm role {role:.1} ms ({:.1} times); our status \
+         {status:.1} ms, the script's {theirs:.1} ms ({:.1} times)",
+        role / ours,
+        theirs / status
     ));
     lab.check("a monitor of ours costs less than drbdadm role", ours < role)
 }

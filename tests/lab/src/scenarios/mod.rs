@@ -1,12 +1,15 @@
 //! The scenarios, one file each, and how one is run.
 
 mod drbd_real;
+mod field;
 mod lrm;
 mod lvm_real;
 mod openvz_links;
 mod openvz_pair;
+mod promotable;
 mod smoke;
 mod storage_backend;
+mod xen_ha;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -36,6 +39,9 @@ pub const ALL: &[Scenario] = &[
     openvz_links::SCENARIO,
     storage_backend::HEARTBEAT,
     storage_backend::PACEMAKER,
+    promotable::SCENARIO,
+    field::SCENARIO,
+    xen_ha::SCENARIO,
 ];
 
 impl Scenario {

@@ -1,52 +1,70 @@
-//! The agents under test, pushed into running nodes as the package would install them.
+//! The agents under test: our Debian package, installed in running nodes as an administrator does.
 
-use crate::{Lab, Node, Output, Result, failed};
+use crate::{Doing, Lab, Node, Output, Result, failed};
 use std::fs;
+use std::path::PathBuf;
+use std::thread;
 
-/// Where they go, and where Heartbeat looks for them.
+/// Where they go.
 pub const PROVIDER: &str = "/usr/lib/ocf/resource.d/holdfast";
-const RESOURCE_D: &str = "/etc/ha.d/resource.d";
-/// The scripts of the same name that Debian's packages bring, for runs with theirs.
-pub const THEIRS: &str = "/etc/ha.d/theirs";
+/// Debian's script of that name, whose place ours has taken.
+pub const THEIR_SCRIPT: &str = "/etc/ha.d/resource.d/drbddisk.holdfast-aside";
 
-const AGENTS: &[&str] = &["Filesystem", "drbddisk", "lvm-activate", "gnbd-export", "openvz", "xendomain"];
-
-/// Installs those that are built, on all nodes.
+/// Installs the package on all nodes, and for Heartbeat in place of the scripts that Debian's packages bring.
 ///
 /// # Errors
-/// When none is built or a node refuses.
+/// When it is not built or a node refuses.
 pub fn install(lab: &Lab) -> Result {
-    lab.step("our agents are installed", || lab.nodes().iter().try_for_each(install_on))
+    lab.step("our package is installed", || {
+        let package = package()?;
+        thread::scope(|scope| {
+            let nodes: Vec<_> =
+                lab.nodes().iter().map(|node| scope.spawn(|| install_on(node, &package))).collect();
+            nodes.into_iter().try_for_each(|node| node.join().map_err(|_| failed("a thread ended"))?)
+        })
+    })
 }
 
-/// Installs those that are built, on one node.
-///
-/// # Errors
-/// When none is built or the node refuses.
-pub fn install_on(node: &Node) -> Result {
+fn install_on(node: &Node, package: &[u8]) -> Result {
+    node.put("/run/holdfast.deb", 0o644, package)?;
+    // The images leave documentation out. What is not on disk does not survive a power failure.
+    node.must(
+        "{ dpkg --force-unsafe-io --path-include='/usr/share/doc/holdfast/*' --path-include='/usr/share/man/*' \
+               -i /run/holdfast.deb && [ -z \"$(dpkg --verify holdfast)\" ] &&
+           holdfast-links heartbeat drbddisk Filesystem LVM && rm /run/holdfast.deb && sync; } 2>&1",
+    )
+    .map(|_| ())
+}
+
+/// The newest that packaging/build has put where it puts packages.
+fn package() -> Result<Vec<u8>> {
     let program = std::env::current_exe()?;
-    let mut links = format!("mkdir -p {THEIRS} {RESOURCE_D}\n");
-    for agent in AGENTS {
-        let Ok(binary) = fs::read(program.with_file_name(agent)) else { continue };
-        node.put(&format!("{PROVIDER}/{agent}"), 0o755, &binary)?;
-        links.push_str(&format!(
-            "[ -h {RESOURCE_D}/{agent} ] || [ ! -e {RESOURCE_D}/{agent} ] || mv {RESOURCE_D}/{agent} {THEIRS}/\n\
-             ln -sf {PROVIDER}/{agent} {RESOURCE_D}/{agent}\n"
-        ));
-    }
-    node.must(&links)?;
-    require(node, "drbddisk")
+    let folder = program.ancestors().nth(3).unwrap_or(&program).join("packages");
+    let is_ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("holdfast_") && name.ends_with("_amd64.deb")
+    };
+    let mut found: Vec<PathBuf> = fs::read_dir(&folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_ours)
+        .collect();
+    found.sort_by_key(|path| fs::metadata(path).and_then(|data| data.modified()).ok());
+    let newest =
+        found.pop().ok_or_else(|| failed(format!("no package in {}: packaging/build", folder.display())))?;
+    fs::read(&newest).doing(newest.display())
 }
 
 /// Fails unless this agent is installed.
 ///
 /// # Errors
-/// When it was not built.
+/// When the package lacks it.
 pub fn require(node: &Node, agent: &str) -> Result {
     if node.says(&format!("test -x {PROVIDER}/{agent}")) {
         return Ok(());
     }
-    Err(failed(format!("{agent} is not built; tests/lab/run builds what the scenarios need")))
+    Err(failed(format!("{agent} is not in the package")))
 }
 
 /// One call as a cluster makes it, which ends it after `seconds` if it did not end by itself (code 124).

@@ -2,8 +2,11 @@
 
 pub mod agents;
 pub mod client;
+pub mod cost;
 pub mod data;
 pub mod drbd;
 pub mod heartbeat;
 pub mod lrm;
 pub mod pacemaker;
+pub mod tester;
+pub mod xen;

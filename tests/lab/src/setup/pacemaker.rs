@@ -125,6 +125,41 @@ pub fn online(node: &Node) -> usize {
     })
 }
 
+/// Replaces a part of the running configuration, such as `resources`.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn replace(node: &Node, scope: &str, content: &str) -> Result {
+    node.put("/run/lab-cib.xml", 0o644, format!("<{scope}>{content}</{scope}>").as_bytes())?;
+    node.must(&format!("cibadmin --replace --scope {scope} --xml-file /run/lab-cib.xml 2>&1")).map(|_| ())
+}
+
+/// Sets an option of the cluster, such as `stop-all-resources`.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn option(node: &Node, name: &str, value: &str) -> Result {
+    node.must(&format!("crm_attribute --type crm_config --name {name} --update {value} 2>&1")).map(|_| ())
+}
+
+/// Puts node `name` to standby, or back to work.
+///
+/// # Errors
+/// When the cluster refuses it.
+pub fn standby(node: &Node, name: &str, on: bool) -> Result {
+    let what = if on { "--update=on" } else { "--delete" };
+    node.must(&format!("crm_attribute --type nodes --node {name} --name standby {what} 2>&1")).map(|_| ())
+}
+
+/// What went wrong with resources, as the cluster tells it; none is no line.
+///
+/// # Errors
+/// When the cluster does not answer.
+pub fn failures(node: &Node) -> Result<Vec<String>> {
+    let said = node.must("timeout 60 crm_mon -1 --output-as=xml")?;
+    Ok(said.lines().filter(|line| line.contains("<failure ")).map(str::to_owned).collect())
+}
+
 /// Stops the cluster on a node.
 ///
 /// # Errors

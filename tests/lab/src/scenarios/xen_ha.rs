@@ -1,0 +1,98 @@
+//! Two nodes, each at home for one Xen guest on DRBD on a volume, as it was published in 2006: `haresources` with drbddisk and
+//! xendomain. Each guest writes records all the time; what it has acknowledged has to be there after every switch.
+
+use super::Scenario;
+use crate::lab::Wish;
+use crate::qemu::Kind;
+use crate::setup::drbd::Resource;
+use crate::setup::xen::{Guest, SWITCH};
+use crate::setup::{agents, drbd, heartbeat, xen};
+use crate::{Lab, Result};
+
+/// Heartbeat, drbddisk, xendomain, active on both nodes.
+pub const SCENARIO: Scenario = Scenario {
+    name: "xen-ha",
+    about: "Heartbeat with haresources, real Xen guests on DRBD, active on both nodes; switch, power failure, fail-back",
+    wish: || Wish { kind: Kind::Xen, ..Wish::of(&["skylla", "charybda"]) },
+    story,
+};
+
+const HARESOURCES: &str = include_str!("../../../../packaging/examples/xen-ha/haresources");
+
+/// One guest with its disk.
+struct Line {
+    guest: Guest,
+    disk: Resource,
+}
+
+impl Line {
+    fn new(name: &str, minor: u32) -> Self {
+        let disk = Resource { group: "lvm".into(), ..Resource::new(name, minor) };
+        Self { guest: Guest::new(name, &disk.device()), disk }
+    }
+}
+
+fn story(lab: &Lab) -> Result {
+    let (skylla, charybda) = (lab.node(1), lab.node(2));
+    let [first, second] = &[Line::new("domain1", 0), Line::new("domain2", 1)];
+    agents::install(lab)?;
+    agents::require(skylla, "xendomain")?;
+    drbd::create(lab, &[first.disk.clone(), second.disk.clone()], "ext4")?;
+    for line in [first, second] {
+        let (name, device) = (&line.disk.name, line.disk.device());
+        skylla.must(&format!("drbdadm primary {name}"))?;
+        xen::empty(skylla, &device)?;
+        skylla.must(&format!("drbdadm secondary {name}"))?;
+        line.guest.configure(skylla)?;
+        line.guest.configure(charybda)?;
+    }
+    xen::prepare(lab)?;
+    let settings = heartbeat::Settings { deadtime: 15, ..heartbeat::Settings::default() };
+    heartbeat::configure(lab, HARESOURCES, settings)?;
+    lab.step("Heartbeat starts", || {
+        heartbeat::start_on(skylla)?;
+        heartbeat::start_on(charybda)
+    })?;
+    first.guest.boots_on(lab, skylla)?;
+    second.guest.boots_on(lab, charybda)?;
+
+    first.guest.goes_on(lab, skylla)?;
+    skylla.kill();
+    lab.done("skylla has lost power");
+    first.guest.boots_on(lab, charybda)?;
+    second.guest.goes_on(lab, charybda)?;
+
+    lab.step("skylla has power again", || {
+        skylla.boot()?;
+        drbd::up(skylla)?;
+        xen::start_on(skylla)
+    })?;
+    first.guest.goes_on(lab, charybda)?;
+    lab.step("Heartbeat starts there", || heartbeat::start_on(skylla))?;
+    first.guest.boots_on(lab, skylla)?;
+    lab.check("and not on charybda", !first.guest.runs(charybda))?;
+    second.guest.goes_on(lab, charybda)?;
+    lab.eventually("both disks are in step", SWITCH, || {
+        [first, second].iter().all(|line| line.disk.is(skylla, &["cs:Connected", "ds:UpToDate/UpToDate"]))
+    })?;
+
+    lab.step("charybda leaves the cluster in good order", || heartbeat::stop_on(charybda))?;
+    second.guest.boots_on(lab, skylla)?;
+    lab.check(
+        "nothing is left on charybda",
+        !second.guest.runs(charybda) && charybda.says("! xl list domain2"),
+    )?;
+    first.guest.goes_on(lab, skylla)?;
+    lab.step("skylla leaves the cluster in good order", || heartbeat::stop_on(skylla))?;
+    for line in [first, second] {
+        let (name, device) = (&line.disk.name, line.disk.device());
+        lab.check(
+            &format!("{name} is Secondary on both"),
+            line.disk.is(skylla, &["ro:Secondary/Secondary"]),
+        )?;
+        charybda.must(&format!("drbdadm primary {name}"))?;
+        line.guest.all_is_at(lab, charybda, &device)?;
+        charybda.must(&format!("drbdadm secondary {name}"))?;
+    }
+    Ok(())
+}

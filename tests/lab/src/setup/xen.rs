@@ -1,0 +1,273 @@
+//! Xen's tools on the nodes, and guests that write records to a disk and acknowledge each on their console.
+
+use crate::cpio::Archive;
+use crate::lab::beside_us;
+use crate::records::Found;
+use crate::{Doing, Lab, Node, Result, failed};
+use std::cell::Cell;
+use std::fs;
+
+const KERNEL: &str = "/boot/guest";
+const INITRAMFS: &str = "/boot/guest.img";
+const CONSOLES: &str = "/var/log/xen/console";
+/// One switch, with room for emulation on a busy machine.
+pub const SWITCH: u64 = 240;
+/// What guests need for their disks.
+const MODULES: &str = "xen-blkfront xfs";
+
+/// A guest, in the words of its configuration.
+#[derive(Debug, Clone)]
+pub struct Guest {
+    /// Its name.
+    pub name: String,
+    /// Its disks; it writes to the first one.
+    pub disks: Vec<String>,
+    /// More words for its kernel.
+    pub words: String,
+    /// More lines for its configuration.
+    pub lines: String,
+    /// Records that it has acknowledged to somebody outside.
+    pub known: Cell<u64>,
+    /// How often it was booted and wrote.
+    pub boots: Cell<u64>,
+}
+
+impl Guest {
+    /// A guest with this disk.
+    #[must_use]
+    pub fn new(name: &str, disk: &str) -> Self {
+        Self {
+            name: name.into(),
+            disks: vec![format!("phy:{disk},xvda,w")],
+            words: String::new(),
+            lines: String::new(),
+            known: Cell::new(0),
+            boots: Cell::new(0),
+        }
+    }
+
+    /// Its configuration. PVH: under Debian's Xen no other kind can be moved while it runs.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let Self { name, disks, words, lines, .. } = self;
+        let disks: Vec<String> = disks.iter().map(|disk| format!("\"{disk}\"")).collect();
+        format!(
+            "name = \"{name}\"\ntype = \"pvh\"\nkernel = \"{KERNEL}\"\nramdisk = \"{INITRAMFS}\"\n\
+             extra = \"console=hvc0 quiet nokaslr mitigations=off RECORDS=/dev/xvda {words}\"\nmemory = 128\nvcpus = 1\n\
+             disk = [ {} ]\n{lines}",
+            disks.join(", ")
+        )
+    }
+
+    /// Puts its configuration on a node.
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub fn configure(&self, node: &Node) -> Result {
+        node.put(&format!("/etc/xen/{}", self.name), 0o644, self.config().as_bytes())
+    }
+
+    /// True if it runs there, under its own name.
+    #[must_use]
+    pub fn runs(&self, node: &Node) -> bool {
+        node.is_on() && node.sh("timeout 20 xl list").is_ok_and(|output| is_live(&output.out, &self.name))
+    }
+
+    /// Waits until it was booted on `node` and has found there what it had acknowledged before, and writes on. At no time
+    /// it may run on two nodes.
+    ///
+    /// # Errors
+    /// When it does not start, has lost something, or ran twice.
+    pub fn boots_on(&self, lab: &Lab, node: &Node) -> Result {
+        let (name, boots) = (&self.name, self.boots.get());
+        let twice = Cell::new(false);
+        lab.eventually(&format!("{name} runs on {} and finds its records", node.name()), SWITCH, || {
+            twice.set(twice.get() || self.places(lab) > 1);
+            self.runs(node) && self.found(node).is_some_and(|found| found.boots >= boots)
+        })?;
+        if twice.get() {
+            return Err(failed(format!("{name} ran on two nodes")));
+        }
+        let (found, known) = (self.found(node).unwrap_or_default(), self.known.get());
+        if found.boots != boots || found.count < known {
+            let text =
+                format!("{name} had acknowledged {known} records in {boots} boots, and found {found:?}");
+            return Err(failed(text));
+        }
+        self.boots.set(boots + 1);
+        self.goes_on(lab, node)
+    }
+
+    /// Waits until it acknowledges more records on `node`, without having been booted.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn goes_on(&self, lab: &Lab, node: &Node) -> Result {
+        let before = self.acknowledged(node).max(self.known.get());
+        lab.eventually(&format!("{} writes on {}", self.name, node.name()), SWITCH, || {
+            self.acknowledged(node) > before + 5
+        })?;
+        self.known.set(self.acknowledged(node));
+        self.complaint(node).map_or(Ok(()), |why| Err(failed(format!("{}: {why}", self.name))))
+    }
+
+    /// Looks at its disk, or at its file, on a node where it does not run: all is there that it has acknowledged, and no
+    /// boot was in the way of another.
+    ///
+    /// # Errors
+    /// When something is lost.
+    pub fn all_is_at(&self, lab: &Lab, node: &Node, path: &str) -> Result {
+        let (found, known, boots) = (records(node, path)?, self.known.get(), self.boots.get());
+        let Found { count, boots: seen } = found;
+        lab.check(
+            &format!(
+                "{}: {known} records of {boots} boots were acknowledged, {count} of {seen} are there",
+                self.name
+            ),
+            count >= known && seen == boots,
+        )
+    }
+
+    /// On how many nodes it runs.
+    #[must_use]
+    pub fn places(&self, lab: &Lab) -> usize {
+        lab.nodes().iter().filter(|node| self.runs(node)).count()
+    }
+
+    /// The last line on its console there that begins so, without that.
+    fn last(&self, node: &Node, start: &str) -> Option<String> {
+        // A guest that has come from elsewhere has the name of its journey.
+        let logs = format!("{CONSOLES}/guest-{0}.log {CONSOLES}/guest-{0}--incoming.log", self.name);
+        let line = format!(
+            "cat {logs} 2>/dev/null | tr -d '\\r' | grep '^records: {start} ' | sort -k3n | tail -n 1"
+        );
+        let line = node.must(&line).ok()?;
+        line.strip_prefix("records: ")?.strip_prefix(start)?.trim().to_owned().into()
+    }
+
+    /// How many records it has acknowledged on this node.
+    #[must_use]
+    pub fn acknowledged(&self, node: &Node) -> u64 {
+        self.last(node, "acknowledged").and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// What its last boot there has found on its disk.
+    #[must_use]
+    pub fn found(&self, node: &Node) -> Option<Found> {
+        let last = self.last(node, "found")?;
+        let mut words = last.split_whitespace();
+        let count = words.next()?.parse().ok()?;
+        Some(Found { count, boots: words.nth(1)?.parse().ok()? })
+    }
+
+    /// What its console there says is wrong with the records.
+    #[must_use]
+    pub fn complaint(&self, node: &Node) -> Option<String> {
+        self.last(node, "BAD:")
+    }
+}
+
+/// Whether this list has a domain of this name that runs.
+fn is_live(list: &str, name: &str) -> bool {
+    list.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.first() == Some(&name)
+            && words.get(4).is_some_and(|state| matches!(*state, "r-----" | "-b----" | "------"))
+    })
+}
+
+/// What can be read from a disk or file on a node.
+///
+/// # Errors
+/// When records are missing or damaged.
+pub fn records(node: &Node, path: &str) -> Result<Found> {
+    let line = format!("dd if={path} bs=1M count=4 iflag=direct status=none | /run/lab-guest records");
+    let text = node.must(&line)?;
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(count), Some(boots)) => Ok(Found { count, boots }),
+        _ => Err(failed(format!("{path} on {}: {text}", node.name()))),
+    }
+}
+
+/// Makes the beginning of a disk empty, as a guest expects it at first.
+///
+/// # Errors
+/// When the node cannot.
+pub fn empty(node: &Node, device: &str) -> Result {
+    node.must(&format!("dd if=/dev/zero of={device} bs=1M count=4 oflag=direct status=none")).map(|_| ())
+}
+
+/// Puts the guests' kernel on all nodes and starts Xen's daemons.
+///
+/// # Errors
+/// When a node refuses.
+pub fn prepare(lab: &Lab) -> Result {
+    let initramfs = initramfs(lab.node(1))?;
+    for node in lab.nodes() {
+        node.put(KERNEL, 0o644, &fs::read(lab.images().kernel())?)?;
+        node.put(INITRAMFS, 0o644, &initramfs)?;
+        node.put("/etc/default/xen", 0o644, b"XENCONSOLED_ARGS=--log=guest\n")?;
+        node.must(&format!("mkdir -p {CONSOLES} && ssh-keygen -A >/dev/null"))?;
+        start_on(node)?;
+    }
+    lab.done("Xen's daemons run on all nodes");
+    Ok(())
+}
+
+/// What a node's boot does: Xen's daemons, and ssh, over which guests move.
+///
+/// # Errors
+/// When they do not start.
+pub fn start_on(node: &Node) -> Result {
+    node.must("mkdir -p /run/sshd && /usr/sbin/sshd && /etc/init.d/xen start >&2").map(|_| ())
+}
+
+/// Process 1 of a guest is `lab-guest`, as that of a node.
+fn initramfs(node: &Node) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for directory in ["dev", "proc", "sys", "new", "modules", "sbin"] {
+        archive.directory(directory);
+    }
+    archive.character_device("dev/console", 5, 1);
+    let guest = beside_us("lab-guest")?;
+    archive.file("init", 0o755, &fs::read(&guest).doing(guest.display())?);
+    archive.link("sbin/poweroff", "/init");
+    archive.link("sbin/reboot", "/init");
+    let found = node.must(&format!(
+        "for module in {MODULES}; do modprobe -D $module; done | sed -n 's/^insmod //p' | awk '!seen[$1]++ {{ print $1 }}'"
+    ))?;
+    let mut order = String::new();
+    for (index, path) in found.lines().enumerate() {
+        let name = format!("{index:02}-{}", path.rsplit('/').next().unwrap_or(path));
+        archive.file(&format!("modules/{name}"), 0o644, &node.get(path)?);
+        order.push_str(&format!("{name}\n"));
+    }
+    archive.file("modules/order", 0o644, order.as_bytes());
+    Ok(archive.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_that_is_paused_or_on_its_way_does_not_run() {
+        let line =
+            |name: &str, state: &str| format!("{name:<40} {:>5} {:>5} {:>5}     {state} 5.6\n", 3, 128, 1);
+        assert!(is_live(&line("web", "-b----"), "web"));
+        assert!(is_live(&line("web", "------"), "web"));
+        for (name, state) in
+            [("web", "--p---"), ("web", "---sc-"), ("web--incoming", "--p---"), ("web2", "-b----")]
+        {
+            assert!(!is_live(&line(name, state), "web"), "{name} {state}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_names_disk_and_kernel() {
+        let text = Guest::new("domain1", "/dev/drbd0").config();
+        assert!(text.contains("disk = [ \"phy:/dev/drbd0,xvda,w\" ]\n"), "{text}");
+        assert!(text.starts_with("name = \"domain1\"\n"), "{text}");
+    }
+}
