@@ -160,6 +160,14 @@ fn there_and_back(node: &Node, subject: &Subject, id: &str) -> Result {
     Ok(())
 }
 
+fn is_code(lab: &Lab, what: &str, said: i32, code: i32) -> Result {
+    if said == code {
+        lab.done(&format!("{what} is {code}"));
+        return Ok(());
+    }
+    Err(failed(format!("{what} is {said} instead of {code}")))
+}
+
 /// A stop that cannot be done is a failure in each class, and the resource is still active for the next monitor.
 fn held(lab: &Lab, node: &Node) -> Result {
     // heartbeat's crmd, which is not here, adds the time-out to the parameters.
@@ -168,7 +176,7 @@ fn held(lab: &Lab, node: &Node) -> Result {
     for id in ["drbddisk-heartbeat", "drbddisk-crm"] {
         let is = |action, seconds, code| {
             let said = lrm::execute(node, id, action, seconds)?;
-            lab.check(&format!("{id}: {action} is {code}, it was {said}"), said == code)
+            is_code(lab, &format!("{id}: {action}"), said, code)
         };
         is("start", AMPLE, DONE)?;
         node.must("setsid sleep 1000 </dev/drbd0 >/dev/null 2>&1 & echo $! >/run/sleep.pid")?;
@@ -184,11 +192,11 @@ fn held(lab: &Lab, node: &Node) -> Result {
 fn elsewhere(lab: &Lab, node: &Node) -> Result {
     lab.node(2).must("drbdadm primary r0")?;
     let said = lrm::execute(node, "drbddisk-crm", "start", AMPLE)?;
-    lab.check(&format!("start of what node2 has is 1, it was {said}"), said == FAILED)?;
+    is_code(lab, "drbddisk-crm: start of what node2 has", said, FAILED)?;
     lab.check("node1 is Secondary", node.says("grep -q '^ 0: .* ro:Secondary/Primary ' /proc/drbd"))?;
     for class in ["heartbeat", "lsb", "ocf"] {
         let said = lrm::execute(node, &format!("drbddisk-{class}"), "monitor", AMPLE)?;
-        lab.check(&format!("monitor as {class} is 7, it was {said}"), said == STOPPED)?;
+        is_code(lab, &format!("drbddisk-{class}: monitor"), said, STOPPED)?;
     }
     lab.node(2).must("drbdadm secondary r0").map(|_| ())
 }
