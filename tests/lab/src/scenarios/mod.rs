@@ -2,7 +2,9 @@
 
 mod drbd_real;
 mod field;
+mod lrm;
 mod lvm_real;
+mod openvz_links;
 mod openvz_pair;
 mod promotable;
 mod smoke;
@@ -32,7 +34,9 @@ pub const ALL: &[Scenario] = &[
     smoke::SCENARIO,
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
+    lrm::SCENARIO,
     openvz_pair::SCENARIO,
+    openvz_links::SCENARIO,
     storage_backend::HEARTBEAT,
     storage_backend::PACEMAKER,
     promotable::SCENARIO,
