@@ -5,7 +5,10 @@ mod lvm_real;
 mod openvz_pair;
 mod smoke;
 mod storage_backend;
+mod xen_drbd;
+mod xen_faults;
 mod xen_ha;
+mod xen_striped;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -33,6 +36,8 @@ pub const ALL: &[Scenario] = &[
     openvz_pair::SCENARIO,
     storage_backend::SCENARIO,
     xen_ha::SCENARIO,
+    xen_drbd::SCENARIO,
+    xen_striped::SCENARIO,
 ];
 
 impl Scenario {
