@@ -9,7 +9,10 @@ mod openvz_pair;
 mod promotable;
 mod smoke;
 mod storage_backend;
+mod xen_drbd;
+mod xen_faults;
 mod xen_ha;
+mod xen_striped;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -42,6 +45,8 @@ pub const ALL: &[Scenario] = &[
     promotable::SCENARIO,
     field::SCENARIO,
     xen_ha::SCENARIO,
+    xen_drbd::SCENARIO,
+    xen_striped::SCENARIO,
 ];
 
 impl Scenario {
