@@ -59,18 +59,31 @@ impl Output {
             (None, Some(signal)) => format!("killed by signal {signal}"),
             (None, None) => "unknown end".into(),
         };
-        let line = |bytes: &[u8]| {
-            bytes
-                .split(|&byte| byte == b'\n')
-                .map(<[u8]>::trim_ascii)
-                .find(|line| !line.is_empty())
-                .map(printable)
-        };
-        match line(&self.stderr).or_else(|| line(&self.stdout)) {
-            Some(text) => format!("{end}: {text}"),
+        match gist(&self.stderr).or_else(|| gist(&self.stdout)) {
+            Some(text) => format!("{end}: {}", printable(text)),
             None => end,
         }
     }
+}
+
+/// The first line behind warnings, or else the first of them. What is indented deeper than a warning belongs to it.
+fn gist(text: &[u8]) -> Option<&[u8]> {
+    let mut first = None;
+    let mut warning = None;
+    for line in text.split(|&byte| byte == b'\n') {
+        let words = line.trim_ascii();
+        if words.is_empty() {
+            continue;
+        }
+        let indent = line.len() - line.trim_ascii_start().len();
+        first = first.or(Some(words));
+        if words.get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"warn")) {
+            warning = Some(indent);
+        } else if warning.is_none_or(|warning| indent <= warning) {
+            return Some(words);
+        }
+    }
+    first
 }
 
 impl<'a> Tool<'a> {
@@ -284,5 +297,31 @@ fn drain(pipe: &mut impl Read, kept: &mut Vec<u8>, limit: usize) -> bool {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_do_not_hide_what_went_wrong() {
+        let complaint = |stderr: &str| {
+            Output { code: Some(17), signal: None, stdout: b"done\n".into(), stderr: stderr.into() }
+                .complaint()
+        };
+        // drbdadm with Heartbeat's handler in the configuration.
+        let handler = "WARN:\n  You are using the 'drbd-peer-outdater' as fence-peer program.\n\n  You need to fix this.\n";
+        let refused = format!("{handler}0: State change failed: (-2) Need access to UpToDate data\n");
+        assert_eq!(
+            complaint(&refused),
+            "exit code 17: 0: State change failed: (-2) Need access to UpToDate data"
+        );
+        assert_eq!(complaint(handler), "exit code 17: WARN:");
+        // LVM indents all.
+        let lvm = "  WARNING: VG data is missing PV 1.\n  Refusing activation of partial LV data/one.\n";
+        assert_eq!(complaint(lvm), "exit code 17: Refusing activation of partial LV data/one.");
+        assert_eq!(complaint("\nfirst\nsecond\n"), "exit code 17: first");
+        assert_eq!(complaint(""), "exit code 17: done");
     }
 }

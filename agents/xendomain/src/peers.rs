@@ -6,8 +6,9 @@ use ocf::state::xen::list;
 use ocf::{Call, Error, Output, Result, Text};
 use std::time::Duration;
 
-/// How long one node may take to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node may take to answer once it is connected, which has a limit of its own: one that takes in or sends a guest is
+/// busy (seen: 12 s).
+const PATIENCE: Duration = Duration::from_secs(25);
 
 /// What another node says of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]

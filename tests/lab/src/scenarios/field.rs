@@ -18,6 +18,12 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 const EXAMPLES: &str = "/usr/share/doc/holdfast/examples";
+/// The first has the most commands for pcs.
+const SYSTEMS: [&str; 4] = ["openvz-pair", "xen-drbd", "xen-ha", "xen-striped"];
+/// The one that runs in a live cluster.
+const LIVE: &str = "storage-backend";
+const CRM: &str = "crm configure load update $folder/crm";
+const PCS: &str = "sed \"s#^pcs #pcs -f $cib #\" $folder/pcs >/run/pcs.sh; sh -e /run/pcs.sh";
 const STEP: u64 = 300;
 const VZCTL: &[u8] = include_bytes!("../../standin/vzctl");
 
@@ -29,9 +35,19 @@ fn story(lab: &Lab) -> Result {
     both(lab, "ocf-tester passes all agents but Xen's", || on_drbd(one), || on_loop_devices(two))?;
     both(
         lab,
-        "all examples are loaded with crm on one node, with pcs on the other",
-        || examples(one, "crm configure load update $folder/crm"),
-        || examples(two, "sed \"s#^pcs #pcs -f $cib #\" $folder/pcs >/run/pcs.sh; sh -e /run/pcs.sh"),
+        "the examples are loaded with crm and pcs",
+        || {
+            let said = one.must(&format!("ls {EXAMPLES}"))?;
+            let mut known = [&SYSTEMS[..], &[LIVE]].concat();
+            known.sort_unstable();
+            if said.lines().ne(known) {
+                return Err(failed(format!("other examples than expected: {said}")));
+            }
+            SYSTEMS.iter().try_for_each(|system| example(one, system, CRM))?;
+            example(one, SYSTEMS[0], PCS)
+        },
+        // It takes seconds to start.
+        || SYSTEMS.iter().skip(1).try_for_each(|system| example(two, system, PCS)),
     )?;
     live(lab, &disk)
 }
@@ -88,29 +104,24 @@ fn on_loop_devices(node: &Node) -> Result {
     tester::passes(node, "openvz", &[("ctid", "101")])
 }
 
-/// Loads every example into a configuration of its own, with the nodes that it names.
-fn examples(node: &Node, load: &str) -> Result {
+/// Loads an example into a configuration of its own, with the nodes that it names.
+fn example(node: &Node, system: &str, load: &str) -> Result {
     node.must(&format!(
         "set -e
-         count=0
-         for folder in {EXAMPLES}/*; do
-             cib=/run/${{folder##*/}}.xml
-             cibadmin --empty >$cib
-             export CIB_file=$cib
-             crm_attribute -n stonith-enabled -v false
-             crm_attribute -n no-quorum-policy -v ignore
-             id=1
-             for name in $(grep -oE '^location .*' $folder/crm | grep -oE '[^ ]+$' | sort -u); do
-                 cibadmin -C -o nodes -X \"<node id='$((id++))' uname='$name'/>\"
-             done
-             {{ {load}; }} >/run/said 2>&1 </dev/null || {{ cat /run/said >&2; exit 1; }}
-             # The configuration of this test is without fencing.
-             if grep -v 'Blind faith: not fencing' /run/said | grep -E 'ERROR|rror:|WARNING' >&2; then exit 1; fi
-             crm_verify -V -x $cib
-             [ \"$(grep -c '<primitive' $cib)\" = \"$(grep -c '^primitive' $folder/crm)\" ]
-             count=$((count + 1))
+         folder={EXAMPLES}/{system} cib=/run/{system}.xml
+         cibadmin --empty >$cib
+         export CIB_file=$cib
+         crm_attribute -n stonith-enabled -v false
+         crm_attribute -n no-quorum-policy -v ignore
+         id=1
+         for name in $(grep -oE '^location .*' $folder/crm | grep -oE '[^ ]+$' | sort -u); do
+             cibadmin -C -o nodes -X \"<node id='$((id++))' uname='$name'/>\"
          done
-         [ $count = 5 ]"
+         {{ {load}; }} >/run/said 2>&1 </dev/null || {{ cat /run/said >&2; exit 1; }}
+         # The configuration of this test is without fencing.
+         if grep -v 'Blind faith: not fencing' /run/said | grep -E 'ERROR|rror:|WARNING' >&2; then exit 1; fi
+         crm_verify -V -x $cib
+         [ \"$(grep -c '<primitive' $cib)\" = \"$(grep -c '^primitive' $folder/crm)\" ]"
     ))
     .map(|_| ())
 }
@@ -129,13 +140,16 @@ fn live(lab: &Lab, disk: &Resource) -> Result {
         ) && disk.is(node, &["ro:Primary/Secondary"])
     };
     for (tool, load) in [
-        ("crm", format!("crm configure load update {EXAMPLES}/storage-backend/crm")),
-        ("pcs", format!("sh -e {EXAMPLES}/storage-backend/pcs")),
+        ("crm", format!("crm configure load update {EXAMPLES}/{LIVE}/crm")),
+        ("pcs", format!("sh -e {EXAMPLES}/{LIVE}/pcs")),
     ] {
         lab.step(&format!("loaded with {tool}"), || one.must(&format!("{{ {load}; }} 2>&1")))?;
         lab.eventually("xenamo4 offers the disk", STEP, || offers(one))?;
-        lab.step("crm_verify has nothing to say", || {
-            one.must("crm_verify -L -V && ! crm_verify -L -V 2>&1 | grep .")
+        lab.step("crm_verify has nothing to say, holdfast-check finds no mistake", || {
+            one.must(
+                "said=$(crm_verify -L -V 2>&1) && [ -z \"$said\" ] || { echo \"$said\"; exit 1; }
+                 cibadmin -Q >/run/live.xml && holdfast-check /run/live.xml",
+            )
         })?;
         pacemaker::standby(one, one.name(), true)?;
         lab.eventually("on standby, xenamo5 does", STEP, || offers(two))?;

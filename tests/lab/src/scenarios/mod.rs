@@ -2,12 +2,17 @@
 
 mod drbd_real;
 mod field;
+mod lrm;
 mod lvm_real;
+mod openvz_links;
 mod openvz_pair;
 mod promotable;
 mod smoke;
 mod storage_backend;
+mod xen_drbd;
+mod xen_faults;
 mod xen_ha;
+mod xen_striped;
 
 use crate::lab::Wish;
 use crate::{Error, Lab, Result};
@@ -32,12 +37,16 @@ pub const ALL: &[Scenario] = &[
     smoke::SCENARIO,
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
+    lrm::SCENARIO,
     openvz_pair::SCENARIO,
+    openvz_links::SCENARIO,
     storage_backend::HEARTBEAT,
     storage_backend::PACEMAKER,
     promotable::SCENARIO,
     field::SCENARIO,
     xen_ha::SCENARIO,
+    xen_drbd::SCENARIO,
+    xen_striped::SCENARIO,
 ];
 
 impl Scenario {

@@ -18,20 +18,20 @@ pub const SCENARIO: Scenario = Scenario {
     story,
 };
 
-const HARESOURCES: &str = "deimos drbddisk::db Filesystem::/dev/drbd0::/Data/db openvz::101\n\
+pub(super) const HARESOURCES: &str = "deimos drbddisk::db Filesystem::/dev/drbd0::/Data/db openvz::101\n\
                            phobos drbddisk::apps Filesystem::/dev/drbd1::/Data/apps openvz::102\n";
 const VZCTL: &[u8] = include_bytes!("../../standin/vzctl");
 /// What the system allows for one switch, with room for emulation on a busy machine.
-const SWITCH: u64 = 240;
+pub(super) const SWITCH: u64 = 240;
 
 /// One container with what lies below it.
-struct Line {
-    id: u32,
-    disk: Resource,
-    directory: &'static str,
+pub(super) struct Line {
+    pub id: u32,
+    pub disk: Resource,
+    pub directory: &'static str,
 }
 
-fn lines() -> [Line; 2] {
+pub(super) fn lines() -> [Line; 2] {
     let net = "\t\tcram-hmac-alg sha1;\n\t\tshared-secret lab;\n\t\tafter-sb-0pri discard-younger-primary;\n\
                \t\tafter-sb-1pri consensus;\n\t\tafter-sb-2pri disconnect;\n\t\trr-conflict disconnect;\n";
     let disk =
@@ -110,7 +110,7 @@ fn story(lab: &Lab) -> Result {
     Ok(())
 }
 
-fn make_container(lab: &Lab, line: &Line) -> Result {
+pub(super) fn make_container(lab: &Lab, line: &Line) -> Result {
     let Line { id, directory, .. } = line;
     let name = &line.disk.name;
     for node in lab.nodes() {
@@ -129,13 +129,13 @@ fn make_container(lab: &Lab, line: &Line) -> Result {
         .map(|_| ())
 }
 
-fn power_on(node: &Node) -> Result {
+pub(super) fn power_on(node: &Node) -> Result {
     node.boot()?;
     drbd::up(node)?;
     heartbeat::start_on(node)
 }
 
-fn start(lab: &Lab, nodes: &[&Node]) -> Result {
+pub(super) fn start(lab: &Lab, nodes: &[&Node]) -> Result {
     lab.step("Heartbeat starts", || {
         nodes.iter().try_for_each(|node| {
             drbd::up(node)?;
@@ -145,12 +145,12 @@ fn start(lab: &Lab, nodes: &[&Node]) -> Result {
 }
 
 /// The container runs there, on its own file system.
-fn runs(line: &Line, node: &Node) -> bool {
+pub(super) fn runs(line: &Line, node: &Node) -> bool {
     node.mounted(line.directory) && node.says(&format!("vzctl status {} | grep -q ' running$'", line.id))
 }
 
 /// Each container runs at home and nowhere else, and DRBD has caught up.
-fn at_home(lab: &Lab, lines: &[Line; 2], what: &str) -> Result {
+pub(super) fn at_home(lab: &Lab, lines: &[Line; 2], what: &str) -> Result {
     let (deimos, phobos) = (lab.node(1), lab.node(2));
     let [db, apps] = lines;
     lab.eventually(what, SWITCH, || {

@@ -6,6 +6,7 @@ pub mod cost;
 pub mod data;
 pub mod drbd;
 pub mod heartbeat;
+pub mod lrm;
 pub mod pacemaker;
 pub mod tester;
 pub mod xen;

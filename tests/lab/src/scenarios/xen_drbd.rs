@@ -1,0 +1,235 @@
+//! One Xen guest on DRBD that moves between two nodes while it runs. DRBD has two Primaries for that time only. First the
+//! agent is called by hand, as Pacemaker calls it, and the link is lost where it hurts; then Pacemaker does it.
+
+use super::Scenario;
+use crate::lab::Wish;
+use crate::qemu::Kind;
+use crate::setup::agents::{call, expect};
+use crate::setup::drbd::Resource;
+use crate::setup::xen::{Guest, SWITCH};
+use crate::setup::{agents, drbd, pacemaker, xen};
+use crate::{Lab, Node, Output, Result, failed};
+use std::thread;
+
+/// Live migration.
+pub const SCENARIO: Scenario = Scenario {
+    name: "xen-drbd",
+    about: "a Xen guest on DRBD moves while it runs: two Primaries for that time, link lost in the middle; then by Pacemaker",
+    wish: || Wish { kind: Kind::Xen, ..Wish::of(&["one", "two"]) },
+    story,
+};
+
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const BLOCKED: i32 = 6;
+const STOPPED: i32 = 7;
+/// Seconds that an action has.
+const AMPLE: u32 = 170;
+
+fn story(lab: &Lab) -> Result {
+    let (one, two) = (lab.node(1), lab.node(2));
+    let disk = Resource::new("web", 0);
+    let guest = Guest::new("web", &disk.device());
+    agents::install(lab)?;
+    agents::require(one, "xendomain")?;
+    drbd::create(lab, std::slice::from_ref(&disk), "ext4")?;
+    one.must("drbdadm primary web")?;
+    xen::empty(one, &disk.device())?;
+    guest.configure(one)?;
+    guest.configure(two)?;
+    xen::prepare(lab)?;
+
+    unknown_peer(lab, &guest, &disk)?;
+    moves(lab, &guest, &disk)?;
+    stays(lab, &guest, &disk)?;
+    both_ends(lab, &guest, &disk)?;
+    by_pacemaker(lab, &guest, &disk)
+}
+
+fn act(node: &Node, action: &str, more: &[(&str, &str)]) -> Result<Output> {
+    let parameters = [&[("name", "web"), ("peers", "one two")], more].concat();
+    call(node, "xendomain", action, &parameters, AMPLE)
+}
+
+/// migrate_to and migrate_from, as Pacemaker does one after the other.
+fn migrate(from: &Node, to: &Node) -> Result<Output> {
+    act(from, "migrate_to", &target(to))
+}
+
+fn target(to: &Node) -> [(&'static str, &str); 1] {
+    [("CRM_meta_migrate_target", to.name())]
+}
+
+/// Nobody may have two Primaries now.
+fn one_primary(lab: &Lab, disk: &Resource, primary: &Node) -> Result {
+    lab.check(
+        &format!("only {} is Primary", primary.name()),
+        disk.is(primary, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"]),
+    )?;
+    for node in lab.nodes() {
+        let said = node.must("drbdsetup show web | grep -i two-primaries || true")?;
+        lab.check(&format!("{} allows no second one", node.name()), !said.contains("yes"))?;
+    }
+    Ok(())
+}
+
+fn unknown_peer(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
+    let (one, two) = (lab.node(1), lab.node(2));
+    expect(lab, "nothing runs", &act(one, "monitor", &[])?, STOPPED, &[])?;
+    expect(lab, "start over a Secondary is refused", &act(two, "start", &[])?, FAILED, &["Secondary"])?;
+    lab.hub().cut(1, 2);
+    lab.eventually("the link is lost, DRBD has noticed", 120, || disk.is(one, &["cs:WFConnection"]))?;
+    expect(
+        lab,
+        "start refuses while the peer is unknown",
+        &act(one, "start", &[])?,
+        FAILED,
+        &["two", "unknown"],
+    )?;
+    lab.check("and nothing runs", guest.places(lab) == 0)?;
+    lab.hub().mend(1, 2);
+    lab.eventually("the link is back", 120, || {
+        disk.is(one, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
+    })?;
+    expect(lab, "start", &act(one, "start", &[])?, DONE, &[])?;
+    guest.boots_on(lab, one)?;
+    expect(lab, "monitor", &act(one, "monitor", &[])?, DONE, &[])?;
+    expect(lab, "it does not run on two", &act(two, "monitor", &[])?, STOPPED, &[])?;
+    one_primary(lab, disk, one)
+}
+
+fn moves(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
+    let (from, to) = (lab.node(1), lab.node(2));
+    expect(lab, "migrate_to, from one to two", &migrate(from, to)?, DONE, &[])?;
+    let source = [("CRM_meta_migrate_source", from.name())];
+    expect(lab, "migrate_from", &act(to, "migrate_from", &source)?, DONE, &[])?;
+    expect(lab, "stop of what is not there any more", &act(from, "stop", &[])?, DONE, &[])?;
+    expect(lab, "monitor", &act(to, "monitor", &[])?, DONE, &[])?;
+    guest.goes_on(lab, to)?;
+    lab.check("it runs once", guest.places(lab) == 1)?;
+    one_primary(lab, disk, to)
+}
+
+/// Starts moving the guest from two to one, and cuts the link when this line of shell has ended on `node`.
+fn interrupted(lab: &Lab, node: &Node, sign: &str, cut: impl Fn()) -> Result<Output> {
+    let (to, from) = (lab.node(1), lab.node(2));
+    node.must(&format!("rm -f /run/sign; echo '{sign}; touch /run/sign' >/run/watch"))?;
+    node.must("setsid bash /run/watch </dev/null >/dev/null 2>&1 &")?;
+    thread::scope(|scope| {
+        let moving = scope.spawn(|| migrate(from, to));
+        let seen = lab.eventually("the guest is on its way, the link is lost", SWITCH, || {
+            let seen = node.says("test -e /run/sign");
+            if seen {
+                cut();
+            }
+            seen || moving.is_finished()
+        });
+        let answer = moving.join().map_err(|_| failed("migrate_to cannot be called"))??;
+        seen.map(|_| answer)
+    })
+}
+
+/// The link is lost while the memory is copied: the guest goes on where it was.
+fn stays(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
+    let (to, from) = (lab.node(1), lab.node(2));
+    let answer = interrupted(lab, to, "until xl list | grep -q ^web--incoming; do sleep 0.5; done", || {
+        lab.hub().cut(1, 2);
+    })?;
+    expect(lab, "migrate_to: the guest stays", &answer, FAILED, &["stays"])?;
+    expect(lab, "monitor", &act(from, "monitor", &[])?, DONE, &[])?;
+    guest.goes_on(lab, from)?;
+    lab.check("it runs once", guest.places(lab) == 1)?;
+    expect(lab, "on one it does not run", &act(to, "monitor", &[])?, STOPPED, &[])?;
+    expect(lab, "stop on one", &act(to, "stop", &[])?, DONE, &[])?;
+    lab.check("nothing is left there", to.says("! xl list | grep -q web"))?;
+    lab.check("it runs on two", guest.runs(from))?;
+    again(lab, disk, from, to)?;
+    guest.goes_on(lab, from)
+}
+
+/// The link is lost when the guest is handed over: nobody can tell, and both ends are looked at.
+fn both_ends(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
+    let (to, from) = (lab.node(1), lab.node(2));
+    let answer = interrupted(
+        lab,
+        from,
+        // The first event is the beginning of the watch.
+        "xenstore-watch -n 2 /local/domain/$(xl domid web)/name; ip link set eth0 down",
+        || {},
+    )?;
+    expect(lab, "migrate_to: check both ends", &answer, BLOCKED, &["CHECK BOTH ENDS"])?;
+    lab.check("it runs at most once", guest.places(lab) <= 1)?;
+    expect(lab, "what is left on two is a failure", &act(from, "monitor", &[])?, FAILED, &[])?;
+    let there = act(to, "monitor", &[])?;
+    lab.done(&format!("monitor on one says {}: {}", there.code, there.err.trim()));
+    expect(lab, "stop on two", &act(from, "stop", &[])?, DONE, &[])?;
+    lab.check("nothing is left there", from.says("! xl list | grep -q web"))?;
+    if guest.runs(to) {
+        guest.goes_on(lab, to)?;
+    }
+    expect(lab, "stop on one", &act(to, "stop", &[])?, DONE, &[])?;
+    from.must("ip link set eth0 up")?;
+    again(lab, disk, to, from)?;
+    guest.all_is_at(lab, to, &disk.device())?;
+    to.must("drbdadm secondary web").map(|_| ())
+}
+
+/// An administrator puts DRBD right after the link was lost: `good` has the guest's data.
+fn again(lab: &Lab, disk: &Resource, good: &Node, other: &Node) -> Result {
+    lab.done(&format!(
+        "DRBD on {}: {}; on {}: {}",
+        good.name(),
+        disk.line(good),
+        other.name(),
+        disk.line(other)
+    ));
+    lab.hub().mend(1, 2);
+    other.must(
+        "drbdadm secondary web; drbdadm disconnect web; drbdadm adjust web; drbdadm connect web || true",
+    )?;
+    good.must("drbdadm disconnect web; drbdadm adjust web; drbdadm connect web || true")?;
+    lab.eventually("DRBD is in step again", 120, || {
+        disk.is(good, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
+    })?;
+    one_primary(lab, disk, good)
+}
+
+fn by_pacemaker(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
+    let (one, two) = (lab.node(1), lab.node(2));
+    pacemaker::start(lab, &configuration())?;
+    guest.boots_on(lab, one)?;
+    lab.step("Pacemaker is asked to move it", || one.must("crm_resource --resource web --move --node two"))?;
+    lab.eventually("it has come to two", SWITCH, || guest.runs(two) && !guest.runs(one))?;
+    guest.goes_on(lab, two)?;
+    lab.eventually("DRBD has one Primary", SWITCH, || {
+        disk.is(two, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
+    })?;
+    one_primary(lab, disk, two)?;
+    lab.check("it runs once", guest.places(lab) == 1)?;
+    one.must("crm_resource --resource web --clear")?;
+    two.kill();
+    lab.done("two has lost power");
+    guest.boots_on(lab, one)
+}
+
+/// The guest decides where its disk is Primary. Nothing orders one's start after the other's: a guest whose disk has to be
+/// moved first is stopped by Pacemaker and not moved. A start that comes before its disk is refused and tried again.
+fn configuration() -> String {
+    let times = [("start", "0", "120s"), ("stop", "0", "120s"), ("monitor", "10s", "60s")];
+    let disk = pacemaker::primitive("disk", ("holdfast", "drbddisk"), &[("drbd_resource", "web")], &times);
+    let moves = [("migrate_to", "0", "150s"), ("migrate_from", "0", "150s")];
+    let web = pacemaker::primitive(
+        "web",
+        ("holdfast", "xendomain"),
+        &[("name", "web")],
+        &[&times[..], &moves].concat(),
+    );
+    let allow = "<meta_attributes id=\"web-m\"><nvpair id=\"web-m-allow\" name=\"allow-migrate\" value=\"true\"/></meta_attributes>";
+    let web = web.replace("<operations>", &format!("{allow}<operations>"));
+    let constraints = "<rsc_colocation id=\"with\" rsc=\"disk\" with-rsc=\"web\" score=\"INFINITY\"/>\
+        <rsc_order id=\"last\" first=\"web\" first-action=\"stop\" then=\"disk\" then-action=\"stop\" symmetrical=\"false\"/>\
+        <rsc_location id=\"home\" rsc=\"web\" node=\"one\" score=\"50\"/>";
+    let again =
+        "<nvpair id=\"p-again\" name=\"start-failure-is-fatal\" value=\"false\"/></cluster_property_set>";
+    pacemaker::cib(&format!("{disk}{web}"), constraints).replace("</cluster_property_set>", again)
+}

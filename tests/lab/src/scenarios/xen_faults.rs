@@ -1,0 +1,203 @@
+//! What goes wrong with Xen, and what xendomain answers. Part of `xen-striped`, on its machines.
+
+use crate::setup::agents::{PROVIDER, call, expect};
+use crate::setup::xen::{self, Guest};
+use crate::{Lab, Node, Output, Result, failed};
+
+const DONE: i32 = 0;
+const FAILED: i32 = 1;
+const STOPPED: i32 = 7;
+const AMPLE: u32 = 120;
+/// Seconds for an action that has to give up by itself.
+const SHORT: u32 = 20;
+
+fn ask(node: &Node, action: &str, name: &str, seconds: u32) -> Result<Output> {
+    call(node, "xendomain", action, &[("name", name), ("shutdown_timeout", "15")], seconds)
+}
+
+fn nothing_is_left(lab: &Lab, node: &Node, name: &str) -> Result {
+    lab.check("nothing is left of it", node.says(&format!("! xl list | grep -q '^{name}[ -]'")))
+}
+
+/// DRBD becomes Secondary between the agent's look and the creation: xl succeeds, and the guest's disk is dead for good.
+pub fn dead_disk(lab: &Lab, node: &Node, guest: &Guest) -> Result {
+    let name = &guest.name;
+    expect(lab, "stop", &ask(node, "stop", name, AMPLE)?, DONE, &[])?;
+    node.must(
+        "mkdir -p /run/real && if [ -h /usr/sbin/xl ]; then ln -s \"$(readlink -f /usr/sbin/xl)\" /run/real/xl
+         else cp -p /usr/sbin/xl /run/real/xl; fi && mv /usr/sbin/xl /usr/sbin/xl.away",
+    )?;
+    let wrapper = "#!/bin/sh\n[ \"$1\" = create ] && drbdadm secondary vm100\n/run/real/xl \"$@\"; code=$?\n\
+                   [ \"$1\" = create ] && echo $code >/run/xl.code\nexit $code\n";
+    node.put("/usr/sbin/xl", 0o755, wrapper.as_bytes())?;
+    let answer = ask(node, "start", name, AMPLE)?;
+    lab.check("xl itself was content", node.says("grep -qx 0 /run/xl.code"))?;
+    expect(lab, "a guest whose disk is dead is a failed start", &answer, FAILED, &["drbd0", "its back end"])?;
+    nothing_is_left(lab, node, name)?;
+    expect(lab, "monitor", &ask(node, "monitor", name, AMPLE)?, STOPPED, &[])?;
+    node.must("mv /usr/sbin/xl.away /usr/sbin/xl; drbdadm primary vm100")?;
+    expect(lab, "start, over a Primary", &ask(node, "start", name, AMPLE)?, DONE, &[])?;
+    guest.boots_on(lab, node)
+}
+
+/// All the others, on volumes of one node.
+pub fn story(lab: &Lab, node: &Node) -> Result {
+    node.must(
+        "for name in web deaf other; do lvcreate -q -y -Wn -Zn -n $name -L 8M vg-sdb >&2 || exit; done",
+    )?;
+    let volume = |name: &str| Guest::new(name, &format!("/dev/vg-sdb/{name}"));
+    let mut web = volume("web");
+    web.words = "sysrq_always_enabled".into();
+    web.lines = "on_crash = \"preserve\"\n".into();
+    let mut deaf = volume("deaf");
+    deaf.words = "DEAF=1".into();
+    for guest in [&web, &deaf] {
+        xen::empty(node, &format!("/dev/vg-sdb/{}", guest.name))?;
+        guest.configure(node)?;
+    }
+    expect(lab, "start", &ask(node, "start", "web", AMPLE)?, DONE, &[])?;
+    web.boots_on(lab, node)?;
+
+    a_number_for_a_name(lab, node, &web)?;
+    processor_time(lab, node)?;
+    expect(lab, "start of a guest that does not listen", &ask(node, "start", "deaf", AMPLE)?, DONE, &[])?;
+    deaf.boots_on(lab, node)?;
+    expect(
+        lab,
+        "stop destroys it",
+        &ask(node, "stop", "deaf", AMPLE)?,
+        DONE,
+        &["did not shut down in time"],
+    )?;
+    nothing_is_left(lab, node, "deaf")?;
+    deaf.all_is_at(lab, node, "/dev/vg-sdb/deaf")?;
+
+    node.must("xl sysrq web c")?;
+    lab.eventually("web has crashed and is preserved", 60, || {
+        node.says("xl list | grep -q '^web .*---sc-'")
+    })?;
+    expect(
+        lab,
+        "that is a failure, and not stopped",
+        &ask(node, "monitor", "web", AMPLE)?,
+        FAILED,
+        &["crashed"],
+    )?;
+    expect(lab, "stop cleans up", &ask(node, "stop", "web", AMPLE)?, DONE, &[])?;
+    nothing_is_left(lab, node, "web")?;
+    web.all_is_at(lab, node, "/dev/vg-sdb/web")?;
+
+    killed_tools(lab, node, &web)?;
+    tester(lab, node)?;
+    xenstored_dies(lab, node, &web)
+}
+
+/// A guest whose name is another one's number.
+fn a_number_for_a_name(lab: &Lab, node: &Node, web: &Guest) -> Result {
+    let number = node.must("xl domid web")?;
+    let mut other = Guest::new(&number, "/dev/vg-sdb/other");
+    other.lines = "on_crash = \"destroy\"\n".into();
+    xen::empty(node, "/dev/vg-sdb/other")?;
+    other.configure(node)?;
+    let what = |text: &str| format!("guest '{number}', which is web's number: {text}");
+    expect(lab, &what("does not run"), &ask(node, "monitor", &number, AMPLE)?, STOPPED, &[])?;
+    expect(lab, &what("stop is content"), &ask(node, "stop", &number, AMPLE)?, DONE, &[])?;
+    lab.check("web runs", web.runs(node))?;
+    expect(lab, &what("start"), &ask(node, "start", &number, AMPLE)?, DONE, &[])?;
+    other.boots_on(lab, node)?;
+    expect(lab, &what("stop"), &ask(node, "stop", &number, AMPLE)?, DONE, &[])?;
+    lab.check("it is gone, and web runs", !other.runs(node) && web.runs(node))?;
+    web.goes_on(lab, node)
+}
+
+/// kill -9 of every xl in the middle of create and shutdown.
+fn killed_tools(lab: &Lab, node: &Node, web: &Guest) -> Result {
+    let kill = |what: &str, after: &str| {
+        node.must(&format!(
+            "setsid bash -c 'until pgrep -f \"[x]l {what}\" >/dev/null; do sleep 0.02; done; sleep {after}; pkill -9 -x xl' \
+             </dev/null >/dev/null 2>&1 &"
+        ))
+    };
+    for after in ["0", "0.3", "0.7"] {
+        kill("create", after)?;
+        let answer = ask(node, "start", "web", AMPLE)?;
+        let what = format!("xl create is killed after {after} s: {} {}", answer.code, answer.err.trim());
+        match answer.code {
+            // It had done its work.
+            DONE => lab.check(&what, web.runs(node))?,
+            FAILED => {
+                lab.done(&what);
+                nothing_is_left(lab, node, "web")?;
+            }
+            _ => return Err(failed(what)),
+        }
+        expect(lab, "stop", &ask(node, "stop", "web", AMPLE)?, DONE, &[])?;
+        nothing_is_left(lab, node, "web")?;
+    }
+    // The boots that were killed may have written, or not.
+    web.boots.set(xen::records(node, "/dev/vg-sdb/web")?.boots);
+    expect(lab, "start", &ask(node, "start", "web", AMPLE)?, DONE, &[])?;
+    web.boots_on(lab, node)?;
+    kill("shutdown", "0")?;
+    expect(lab, "stop, while xl shutdown is killed", &ask(node, "stop", "web", AMPLE)?, DONE, &[])?;
+    nothing_is_left(lab, node, "web")?;
+    web.all_is_at(lab, node, "/dev/vg-sdb/web")
+}
+
+fn tester(lab: &Lab, node: &Node) -> Result {
+    let line = format!("ocf-tester -n lab -o name=web -o xmfile=/etc/xen/web {PROVIDER}/xendomain");
+    let output = node.run_with(&["bash", "-c", &line], &[], &[], std::time::Duration::from_secs(400))?;
+    lab.check(
+        &format!("ocf-tester:\n{}", output.out.trim_end()),
+        output.ok() && output.out.contains("passed all tests"),
+    )?;
+    expect(lab, "stop", &ask(node, "stop", "web", AMPLE)?, DONE, &[])
+}
+
+/// Without xenstored nothing can be seen or done, and every tool hangs.
+fn xenstored_dies(lab: &Lab, node: &Node, web: &Guest) -> Result {
+    web.boots.set(xen::records(node, "/dev/vg-sdb/web")?.boots);
+    expect(lab, "start", &ask(node, "start", "web", AMPLE)?, DONE, &[])?;
+    web.boots_on(lab, node)?;
+    node.must("pkill -9 -x oxenstored || pkill -9 -x xenstored")?;
+    for action in ["monitor", "stop", "start"] {
+        let answer = ask(node, action, "web", SHORT)?;
+        let what = format!("xenstored is dead: {action} gives up by itself: {}", answer.err.trim());
+        expect(lab, &what, &answer, FAILED, &["ocf-exit-reason"])?;
+    }
+    let count = || xen::records(node, "/dev/vg-sdb/web").map_or(0, |found| found.count);
+    let before = count();
+    lab.eventually("the guest writes all the same", 60, || count() > before + 5)?;
+    node.kill();
+    lab.step("the node is booted again", || {
+        node.boot()?;
+        xen::start_on(node)
+    })?;
+    expect(lab, "monitor", &ask(node, "monitor", "web", AMPLE)?, STOPPED, &[])
+}
+
+/// User and system time of one call, in milliseconds, with what it starts.
+fn milliseconds(node: &Node, what: &str) -> Result<f64> {
+    const CALLS: u32 = 20;
+    let line = format!(
+        "export OCF_ROOT=/usr/lib/ocf OCF_RA_VERSION_MAJOR=1 OCF_RESOURCE_INSTANCE=lab OCF_RESKEY_name=web \
+         OCF_RESKEY_xmfile=/etc/xen/web OCF_RESKEY_CRM_meta_timeout=60000 OCF_RESKEY_CRM_meta_interval=10000; \
+         TIMEFORMAT='%U %S'; time for i in $(seq {CALLS}); do {what} >/dev/null 2>&1 || exit; done"
+    );
+    let output = node.sh(&line)?;
+    let seconds: Vec<f64> = output.err.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    if !output.ok() || seconds.len() != 2 {
+        return Err(failed(format!("{what}: {} {}", output.code, output.err)));
+    }
+    Ok(seconds.iter().sum::<f64>() * 1000.0 / f64::from(CALLS))
+}
+
+fn processor_time(lab: &Lab, node: &Node) -> Result {
+    let ours = milliseconds(node, &format!("{PROVIDER}/xendomain monitor"))?;
+    let theirs = milliseconds(node, "/usr/lib/ocf/resource.d/heartbeat/Xen monitor")?;
+    let xl = milliseconds(node, "xl list")?;
+    lab.check(
+        &format!("CPU of one monitor under emulation: ours {ours:.0} ms, heartbeat's Xen {theirs:.0} ms, xl list alone {xl:.0} ms"),
+        ours < theirs,
+    )
+}
