@@ -68,11 +68,12 @@ impl Note {
         })
     }
 
-    /// Whether the migration goes on.
+    /// Whether the migration goes on, or the guest comes back in another one, which needs two Primaries again.
     fn is_at_work(&self, call: &Call) -> bool {
         let (pid, since) = &self.process;
         started(call, *pid).is_some_and(|found| found == *since)
             || machine::tool_is_at(call, &["migrate"], Some((&self.guest, self.domain)))
+            || machine::somebody_receives(call)
     }
 }
 

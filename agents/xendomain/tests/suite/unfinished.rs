@@ -155,8 +155,10 @@ fn a_migration_that_goes_on_is_left_alone() {
     machine.file("proc/4711/stat", stat);
     web(&machine).probe().answers(SUCCESS);
     std::fs::remove_file(machine.path("proc/4711/stat")).unwrap();
-    machine.file("proc/4712/cmdline", "/usr/sbin/xl\0migrate\0-s\0ssh\x003\0node2\0");
-    web(&machine).probe().answers(SUCCESS);
+    for tool in ["/usr/sbin/xl\0migrate\0-s\0ssh\x003\0node2\0", "xl\0migrate-receive\0"] {
+        machine.file("proc/4712/cmdline", tool);
+        web(&machine).probe().answers(SUCCESS);
+    }
     assert_eq!(since(&machine, &before), (vec![], vec![]));
     std::fs::remove_file(machine.path("proc/4712/cmdline")).unwrap();
     // Another process has that number now.
