@@ -16,13 +16,22 @@ pub struct Resource {
     pub megabytes: u32,
     /// More lines for its `net` section, of which there may be one.
     pub net: String,
+    /// More sections.
+    pub sections: String,
 }
 
 impl Resource {
     /// /dev/drbd`minor` over the LV `name` of the VG `vg`.
     #[must_use]
     pub fn new(name: &str, minor: u32) -> Self {
-        Self { name: name.to_owned(), minor, group: "vg".into(), megabytes: 128, net: String::new() }
+        Self {
+            name: name.to_owned(),
+            minor,
+            group: "vg".into(),
+            megabytes: 128,
+            net: String::new(),
+            sections: String::new(),
+        }
     }
 
     /// /dev/drbdN.
@@ -34,10 +43,10 @@ impl Resource {
     /// The resource's file below /etc/drbd.d.
     #[must_use]
     pub fn config(&self, nodes: &[(&str, &str)]) -> String {
-        let Self { name, minor, group, net, .. } = self;
+        let Self { name, minor, group, net, sections, .. } = self;
         let mut text = format!(
             "resource {name} {{\n\tprotocol C;\n\tdevice /dev/drbd{minor};\n\tdisk /dev/{group}/{name};\n\
-             \tmeta-disk internal;\n\tnet {{\n\t\tping-int 2;\n\t\tconnect-int 3;\n{net}\t}}\n"
+             \tmeta-disk internal;\n\tnet {{\n\t\tping-int 2;\n\t\tconnect-int 3;\n{net}\t}}\n{sections}"
         );
         for (node, address) in nodes {
             let port = 7788 + minor;
