@@ -68,6 +68,7 @@ fn story(lab: &Lab) -> Result {
     their.stop = stop_all(lab, &disk, THEIRS.name)?;
     let mut our = tell(lab, &disk, &OURS, &mut written)?;
     let monitors = monitors(lab)?;
+    fenced(lab, &disk, &mut written)?;
     our.stop = stop_all(lab, &disk, OURS.name)?;
     show(
         "seconds",
@@ -258,6 +259,52 @@ fn returns(lab: &Lab, disk: &Resource, first: &Node, second: &Node) -> Result<Du
     })?;
     lab.check("it was not promoted, nothing moved", !promoted_twice.get() && first.mounted("/data"))?;
     Ok(back)
+}
+
+/// As the published handlers have it, but that the constraint is lifted by the agent alone.
+const FENCING: &str = "\tdisk {\n\t\tfencing resource-only;\n\t}\n\thandlers {\n\
+     \t\tfence-peer \"/usr/lib/drbd/crm-fence-peer.sh\";\n\t\tunfence-peer \"/usr/lib/drbd/crm-unfence-peer.sh\";\n\t}\n";
+
+/// DRBD's own fencing with ours: without the link, the node that has the data of the past is not promoted even when the
+/// other one leaves; when all is well again, the agent has the constraint lifted.
+fn fenced(lab: &Lab, disk: &Resource, written: &mut Vec<Written>) -> Result {
+    let one = lab.node(1);
+    let whole = |node: &Node| {
+        node.mounted("/data")
+            && disk.is(node, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
+    };
+    let fence = |node: &Node| node.says("cibadmin -Q --scope constraints | grep -q drbd-fence-by-handler-r0");
+    let fencing = Resource { sections: FENCING.into(), ..disk.clone() };
+    let names: Vec<(&str, &str)> = lab.nodes().iter().map(|node| (node.name(), node.address())).collect();
+    for node in lab.nodes() {
+        node.put("/etc/drbd.d/r0.res", 0o644, fencing.config(&names).as_bytes())?;
+        node.must("drbdadm adjust r0")?;
+    }
+    one.must(
+        "crm_resource --resource disk --set-parameter unfence_if_all_uptodate --parameter-value true 2>&1",
+    )?;
+    one.must("crm_resource --wait --timeout=170s 2>&1")?;
+    lab.eventually("DRBD fences by constraint", STEP, || active(lab).is_ok_and(|(node, _)| whole(node)))?;
+    let (first, second) = active(lab)?;
+    lab.check("there is no constraint yet", !fence(first))?;
+
+    lab.hub().cut_ports(1, 2, PORT..=PORT);
+    lab.eventually("the link is lost, the handler has set a constraint", STEP, || fence(first))?;
+    written.push(lab.step("data written", || Written::to(first, "/data/fenced", 512))?);
+    pacemaker::standby(one, first.name(), true)?;
+    lab.eventually(&format!("{} has left", first.name()), STEP, || {
+        disk.line(first).is_empty() || disk.is(first, &["cs:Unconfigured"])
+    })?;
+    lab.throughout("the data of the past are not offered", MONITORS, || {
+        !second.mounted("/data") && disk.line(second).contains("ro:Secondary/")
+    })?;
+
+    lab.hub().mend(1, 2);
+    pacemaker::standby(one, first.name(), false)?;
+    lab.eventually(&format!("link and {} are back, both are in step", first.name()), STEP, || whole(first))?;
+    lab.step("all data are there", || written.iter().try_for_each(|data| data.is_on(first)))?;
+    lab.eventually("the agent has had the constraint lifted", STEP, || !fence(first))?;
+    no_failure(lab, first)
 }
 
 fn stop_all(lab: &Lab, disk: &Resource, name: &str) -> Result<Duration> {

@@ -6,8 +6,8 @@ use crate::lab::Wish;
 use crate::qemu::Kind;
 use crate::setup::drbd::Resource;
 use crate::setup::xen::{Guest, SWITCH};
-use crate::setup::{agents, drbd, heartbeat, xen};
-use crate::{Lab, Result};
+use crate::setup::{agents, drbd, heartbeat, tester, xen};
+use crate::{Lab, Node, Result};
 
 /// Heartbeat, drbddisk, xendomain, active on both nodes.
 pub const SCENARIO: Scenario = Scenario {
@@ -47,6 +47,7 @@ fn story(lab: &Lab) -> Result {
         line.guest.configure(charybda)?;
     }
     xen::prepare(lab)?;
+    lab.step("ocf-tester passes xendomain, with a real guest", || ocf_tester(skylla))?;
     let settings = heartbeat::Settings { deadtime: 15, ..heartbeat::Settings::default() };
     heartbeat::configure(lab, HARESOURCES, settings)?;
     lab.step("Heartbeat starts", || {
@@ -95,4 +96,15 @@ fn story(lab: &Lab) -> Result {
         charybda.must(&format!("drbdadm secondary {name}"))?;
     }
     Ok(())
+}
+
+/// With a guest of its own, on a volume that is not replicated.
+fn ocf_tester(node: &Node) -> Result {
+    let device = "/dev/lvm/check";
+    node.must("lvcreate -q -y -Wn -Zn -n check -L 64M lvm >/dev/null")?;
+    xen::empty(node, device)?;
+    Guest::new("check", device).configure(node)?;
+    // Of itself ocf-tester allows 20 seconds, in which an emulated guest does not come up.
+    let time = ("CRM_meta_timeout", "120000");
+    tester::passes(node, "xendomain", &[("name", "check"), ("xmfile", "/etc/xen/check"), time])
 }
