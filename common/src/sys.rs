@@ -168,7 +168,10 @@ unsafe fn bpf(command: libc::c_long, attributes: &[u64]) -> io::Result<OwnedFd> 
     refuse_bpf()?;
     // SAFETY: the attributes are as long as they are said to be; the rest is the caller's promise.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(attributes)) };
-    let fd = i32::try_from(nix::errno::Errno::result(fd)?).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC) for nobody else.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
