@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod block;
+pub mod bpf;
 pub mod call;
 pub mod cli;
 pub mod cluster;

@@ -13,6 +13,12 @@ pub fn pids() -> Vec<i32> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// How many tasks, that is threads of processes, the kernel has. None: it does not say.
+pub fn tasks() -> Option<usize> {
+    let text = fs::read_to_string("/proc/loadavg").ok()?;
+    text.split('/').nth(1)?.split(' ').next()?.parse().ok()
+}
+
 /// The parent's pid. None: the process has gone.
 pub fn parent(pid: i32) -> Option<i32> {
     stat(pid).map(|stat| stat.parent)

@@ -3,6 +3,7 @@
 
 use nix::unistd::{ForkResult, Pid};
 use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -156,4 +157,82 @@ pub(crate) fn list_mapped_devices(control: &std::fs::File, buffer: &mut [u8]) ->
         libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(control), DM_LIST_DEVICES, buffer.as_mut_ptr())
     };
     nix::errno::Errno::result(answer).map(drop)
+}
+
+/// bpf(2), for the commands that give a file descriptor.
+///
+/// # Safety
+/// What the addresses among the attributes lead to must be as the command wants it.
+unsafe fn bpf(command: libc::c_long, attributes: &[u64]) -> io::Result<OwnedFd> {
+    #[cfg(debug_assertions)]
+    refuse_bpf()?;
+    // SAFETY: the attributes are as long as they are said to be; the rest is the caller's promise.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(attributes)) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC) for nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// What a security policy may do to a call of bpf(2), in a test that asks for it: `errno NUMBER`, or `kill`.
+#[cfg(debug_assertions)]
+fn refuse_bpf() -> io::Result<()> {
+    let wish = std::env::var("OCF_TEST_BPF").unwrap_or_default();
+    if wish == "kill" {
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGSYS)?;
+    }
+    match wish.strip_prefix("errno ").and_then(|number| number.parse().ok()) {
+        Some(number) => Err(io::Error::from_raw_os_error(number)),
+        None if is_old_kernel() => Err(io::Error::from_raw_os_error(libc::ENOSYS)),
+        None => Ok(()),
+    }
+}
+
+/// BPF_PROG_LOAD (Linux 5.8): a program that is called for each thing the kernel's function `iterator` walks over.
+pub(crate) fn bpf_program(program: &[u64], iterator: u32, licence: &std::ffi::CStr) -> io::Result<OwnedFd> {
+    const PROG_LOAD: libc::c_long = 5;
+    const TRACING: u64 = 26;
+    const TRACE_ITER: u64 = 28;
+    let mut attributes = [0; 14];
+    attributes[0] = TRACING | (program.len() as u64) << 32;
+    attributes[1] = program.as_ptr() as u64;
+    attributes[2] = licence.as_ptr() as u64;
+    attributes[8] = TRACE_ITER << 32;
+    attributes[13] = u64::from(iterator) << 32;
+    // SAFETY: both buffers live during the call and are as long as said; the kernel reads them.
+    unsafe { bpf(PROG_LOAD, &attributes) }
+}
+
+/// BPF_LINK_CREATE and BPF_ITER_CREATE (Linux 5.8): to read the file is to walk, and gives what the program writes.
+pub(crate) fn bpf_walk(program: BorrowedFd<'_>) -> io::Result<std::fs::File> {
+    const LINK_CREATE: libc::c_long = 28;
+    const ITER_CREATE: libc::c_long = 33;
+    const TRACE_ITER: u64 = 28;
+    let number = |fd: BorrowedFd<'_>| u64::try_from(fd.as_raw_fd()).map_err(io::Error::other);
+    // SAFETY: no attribute is an address.
+    let link = unsafe { bpf(LINK_CREATE, &[number(program)?, TRACE_ITER, 0, 0]) }?;
+    // SAFETY: the same.
+    unsafe { bpf(ITER_CREATE, &[number(link.as_fd())?]) }.map(std::fs::File::from)
+}
+
+/// Maps a file of a file system that the kernel makes up, and of which nobody can change the content, until this process
+/// ends. Linux 6.16 has that for its type information.
+pub(crate) fn map_sysfs(file: &std::fs::File) -> io::Result<&'static [u8]> {
+    let size = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+    if nix::sys::statfs::fstatfs(file)?.filesystem_type() != nix::sys::statfs::SYSFS_MAGIC {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let place = map(file, size)?;
+    // SAFETY: so many bytes are mapped there, nobody takes them away again, and they do not change.
+    Ok(unsafe { std::slice::from_raw_parts(place.cast(), size) })
+}
+
+/// Maps a file for reading until this process ends.
+pub(crate) fn map(file: &std::fs::File, size: usize) -> io::Result<*const libc::c_void> {
+    let (read, private) = (libc::PROT_READ, libc::MAP_PRIVATE);
+    // SAFETY: the kernel chooses where, so nothing that is in use is covered.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), size, read, private, file.as_raw_fd(), 0) };
+    if place == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(place) }
 }

@@ -161,6 +161,19 @@ impl User {
         User::shell(&format!("exec '{}' \"$0\" \"$READY\"", program.display()), directory)
     }
 
+    /// It has a file of the mount open under a high number.
+    pub fn with_high_descriptor(directory: &Path) -> User {
+        let script = "exec perl -MPOSIX -e 'POSIX::dup2(POSIX::open(\"$ARGV[0]/high\", O_CREAT|O_RDWR), 999); \
+                      POSIX::close(3); open my $f, \">\", $ARGV[1]; close $f; sleep 600' \"$0\" \"$READY\"";
+        User::shell(script, directory)
+    }
+
+    /// Processes that use nothing, beside the directory.
+    pub fn crowd(count: usize, directory: &Path) -> User {
+        let script = format!("for i in $(seq {count}); do sleep 600 & done; : >\"$READY\"; wait");
+        User::shell(&script, directory)
+    }
+
     /// It uses nothing, but its mount namespace still has the mount.
     pub fn namespace_holder(directory: &Path) -> User {
         let script = "cd /; exec unshare --mount --propagation private sh -c ': >\"$1\"; exec sleep 600' \

@@ -34,6 +34,10 @@ pub struct Pressure<'a> {
     signalled: BTreeMap<i32, Instant>,
     /// Pause while there is nobody to wait for: a holder in the kernel.
     pause: Duration,
+    /// How often it was looked who is there.
+    rounds: u32,
+    /// Whether the kernel's answer has been of use so far.
+    ask_kernel: bool,
     /// Who was there when it was last looked.
     pub last: Vec<User>,
 }
@@ -60,6 +64,8 @@ impl<'a> Pressure<'a> {
             delay: delay.max(Duration::from_millis(10)),
             signalled: BTreeMap::new(),
             pause: Duration::from_millis(2),
+            rounds: 0,
+            ask_kernel: true,
             last: Vec::new(),
         }
     }
@@ -70,15 +76,22 @@ impl<'a> Pressure<'a> {
     pub fn apply(&mut self, still: &dyn Fn() -> bool) {
         let call = self.call;
         let second_half = Instant::now() >= self.half;
+        // Nothing rests on the kernel naming everybody: it is only asked in every second round.
+        let mut quickly = self.ask_kernel && self.rounds % 2 == 0;
+        self.rounds += 1;
         // A close look takes twice as long, and a process that waits for a page which a dead server owes it holds the
         // look up. In the second half the kernel has been told to give those up.
         let mut depth = Depth::Quick;
-        self.last = users::find(&self.target, depth, call);
-        let nobody = |users: &[User]| users.iter().all(|user| user.protected.is_some());
-        if nobody(&self.last) && (second_half || !self.network) {
+        self.look(depth, &mut quickly);
+        if self.sees_nobody() && (second_half || !self.network) {
             self.target.with_copies();
             depth = Depth::Full;
-            self.last = users::find(&self.target, depth, call);
+            self.look(depth, &mut quickly);
+        }
+        if quickly && self.sees_nobody() {
+            quickly = false;
+            self.ask_kernel = false;
+            self.look(depth, &mut quickly);
         }
         if !still() {
             return;
@@ -110,6 +123,24 @@ impl<'a> Pressure<'a> {
             let limit = if signals.is_empty() { Duration::from_secs(1) } else { self.delay };
             self.wait_for_all(waiting, depth, phase_end.min(Instant::now() + limit));
         }
+    }
+
+    /// Sees who is there. `quickly`: among those whom the kernel names, while it does.
+    fn look(&mut self, depth: Depth, quickly: &mut bool) {
+        if *quickly {
+            if let Some(users) = users::find_quickly(&self.target, depth, self.call) {
+                self.last = users;
+                return;
+            }
+            *quickly = false;
+            self.ask_kernel = false;
+        }
+        self.last = users::find(&self.target, depth, self.call);
+    }
+
+    /// True unless somebody is there who may be signalled.
+    fn sees_nobody(&self) -> bool {
+        self.last.iter().all(|user| user.protected.is_some())
     }
 
     /// Until the last of them has gone. A pidfd can be read when its process has ended, with all its files closed.

@@ -117,7 +117,8 @@ pub fn show_users(filesystem: &Filesystem, call: &Call) -> Result<()> {
     };
     let target = Target::of(mount);
     let mut text = String::new();
-    for user in users::find(&target, Depth::Full, call) {
+    let quickly = users::find_quickly(&target, Depth::Full, call).filter(|users| !users.is_empty());
+    for user in quickly.unwrap_or_else(|| users::find(&target, Depth::Full, call)) {
         text.push_str(&format!("{} {} {}\n", user.pid, user.how.join(","), user.name));
     }
     for holder in holders::of_mount(call, &mount.point) {
@@ -382,6 +383,7 @@ impl Stopping<'_> {
             mount_ids: others.map(|mount| mount.id).collect(),
             device: Some(file_system).filter(|device| !device.is_anonymous()),
             copies_of: None,
+            superblock: None,
         };
         let mut pressure = Pressure::new(self.filesystem, call, self.force.signal, target, (half, until));
         call.step(&format!("waiting for {} to be free", show(&node)));

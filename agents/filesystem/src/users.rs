@@ -3,6 +3,10 @@
 //! Each of a process's links in /proc/PID (root, cwd, exe, fd/*) and each of its mappings (map_files/*) is looked at
 //! with statx(2), which follows the link to the very mount that the process has and asks the file system nothing.
 
+mod assembler;
+mod btf;
+mod in_kernel;
+
 use ocf::Call;
 use ocf::helper::Helper;
 use ocf::mounts::{self, has_mount_id};
@@ -25,12 +29,20 @@ pub struct Target {
     pub device: Option<Device>,
     /// The mount whose copies have not been looked up yet.
     pub copies_of: Option<Mount>,
+    /// The number that the kernel has for the file system, where each use of the mount is a use of that: then the kernel
+    /// can be asked who may be a user.
+    pub superblock: Option<Device>,
 }
 
 impl Target {
     /// The users of one mount.
     pub fn of(mount: &Mount) -> Self {
-        Self { mount_ids: BTreeSet::from([mount.id]), device: None, copies_of: Some(mount.clone()) }
+        Self {
+            mount_ids: BTreeSet::from([mount.id]),
+            device: None,
+            copies_of: Some(mount.clone()),
+            superblock: MAPS_ITS_OWN_FILES.contains(&mount.fstype.as_str()).then_some(mount.device),
+        }
     }
 
     /// Takes in the copies that other mount namespaces have of the mount: while one of them is in use, and it gets our
@@ -47,6 +59,13 @@ impl Target {
         }
     }
 }
+
+/// With these file systems a process that maps a file has that very file mapped. A stacked one, or FUSE, may have handed
+/// it a file of another.
+const MAPS_ITS_OWN_FILES: [&str; 19] = [
+    "bcachefs", "btrfs", "ceph", "cifs", "exfat", "ext2", "ext3", "ext4", "f2fs", "gfs2", "iso9660", "nfs",
+    "nfs4", "ntfs3", "ocfs2", "smb3", "tmpfs", "vfat", "xfs",
+];
 
 /// How closely each process is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +94,26 @@ const WORTH_SHARING: usize = 300;
 
 /// The users of `target`, other than this process.
 pub fn find(target: &Target, depth: Depth, call: &Call) -> Vec<User> {
+    find_among(process::pids(), target, depth, call)
+}
+
+/// The same, among the processes that the kernel names. That is ten times as quick, and exact for whoever is named; but
+/// nobody may rely on everybody being named. None: the kernel cannot be asked.
+pub fn find_quickly(target: &Target, depth: Depth, call: &Call) -> Option<Vec<User>> {
+    match in_kernel::candidates(target, depth, call) {
+        Ok(pids) => {
+            call.log.debug(format_args!("{} processes may be users, says the kernel", pids.len()));
+            Some(find_among(pids, target, depth, call))
+        }
+        Err(error) => {
+            call.log.debug(format_args!("users are looked for in /proc: {}", error.reason()));
+            None
+        }
+    }
+}
+
+fn find_among(mut pids: Vec<i32>, target: &Target, depth: Depth, call: &Call) -> Vec<User> {
     let me = i32::try_from(std::process::id()).unwrap_or(0);
-    let mut pids = process::pids();
     pids.retain(|pid| *pid != me);
     let sharers = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
     let uses = if pids.len() < WORTH_SHARING || sharers == 1 {
@@ -362,6 +399,20 @@ mod tests {
         assert!(protection(1, "bash", &[]).is_some());
         assert!(protection(4711, "bash", &[4712, 4711, 1]).is_some());
         assert!(protection(i32::MAX, "pacemakerd", &[]).is_none(), "a process that has gone is no daemon");
+    }
+
+    /// What an overlay maps is a file of the layer below: the kernel would not name that process.
+    #[test]
+    fn the_kernel_is_asked_only_for_file_systems_whose_mappings_it_knows() {
+        let superblock = |fstype: &str| {
+            let line = format!("50 1 8:17 / /mnt rw - {fstype} /dev/sdb1 rw\n");
+            let mount = ocf::state::mountinfo::parse(line.as_bytes()).unwrap().remove(0);
+            Target::of(&mount).superblock
+        };
+        assert_eq!(superblock("ext4"), Some(Device { major: 8, minor: 17 }));
+        assert!(
+            ["overlay", "fuse", "fuseblk", "fuse.sshfs", "erofs"].iter().all(|it| superblock(it).is_none())
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod faults;
 mod kernel_basic;
 mod kernel_bind;
 mod kernel_btrfs;
+mod kernel_crowd;
 mod kernel_devices;
 mod kernel_hangs;
 mod kernel_holders;
