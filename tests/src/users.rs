@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -135,8 +135,7 @@ impl User {
         User::shell(script, directory)
     }
 
-    /// One of its threads works in the mount; the process as a whole does not. Built with the C compiler that
-    /// cargo links with.
+    /// One of its threads works in the mount; the process as a whole does not.
     pub fn with_thread_in(directory: &Path) -> User {
         const PROGRAM: &str = r#"
             #define _GNU_SOURCE
@@ -155,10 +154,29 @@ impl User {
                 for (;;) pause();
             }
         "#;
-        let (source, program) = (directory.with_extension("thread.c"), directory.with_extension("thread"));
-        fs::write(&source, PROGRAM).unwrap();
-        tool("cc", &["-pthread".as_ref(), source.as_os_str(), "-o".as_ref(), program.as_os_str()]);
+        let program = compiled(PROGRAM, directory, &directory.with_extension("thread"));
         User::shell(&format!("exec '{}' \"$0\" \"$READY\"", program.display()), directory)
+    }
+
+    /// Its program lies on the mount, and its first thread has ended.
+    pub fn without_first_thread(directory: &Path) -> User {
+        const PROGRAM: &str = r#"
+            #include <fcntl.h>
+            #include <pthread.h>
+            #include <unistd.h>
+            static void *work(void *name) {
+                while (access("/proc/self/exe", F_OK) == 0) usleep(1000);
+                if (creat(name, 0600) < 0) _exit(1);
+                for (;;) pause();
+            }
+            int main(int count, char **names) {
+                pthread_t thread;
+                if (count != 2 || chdir("/") || pthread_create(&thread, 0, work, names[1])) return 1;
+                pthread_exit(0);
+            }
+        "#;
+        let program = compiled(PROGRAM, directory, &directory.join("without-first"));
+        User::shell(&format!("exec '{}' \"$READY\"", program.display()), directory)
     }
 
     /// It has a file of the mount open under a high number.
@@ -188,6 +206,14 @@ impl User {
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
+}
+
+/// Built with the C compiler that cargo links with.
+fn compiled(text: &str, directory: &Path, program: &Path) -> PathBuf {
+    let source = directory.with_extension("c");
+    fs::write(&source, text).unwrap();
+    tool("cc", &["-pthread".as_ref(), source.as_os_str(), "-o".as_ref(), program.as_os_str()]);
+    program.to_owned()
 }
 
 impl Drop for User {

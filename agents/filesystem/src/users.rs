@@ -299,8 +299,9 @@ impl Scan<'_> {
             let Ok(task) = rustix::fs::openat(&tasks, entry.file_name(), flags, Mode::empty()) else {
                 continue;
             };
-            if self.leads_here(&task, c"cwd") || self.leads_here(&task, c"root") || self.has_open_file(&task)
-            {
+            // When the first thread has ended, the program is to be seen at the others only.
+            let links = [c"cwd", c"root", c"exe"];
+            if links.iter().any(|link| self.leads_here(&task, link)) || self.has_open_file(&task) {
                 return true;
             }
         }

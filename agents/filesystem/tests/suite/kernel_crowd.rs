@@ -82,6 +82,7 @@ fn all_kinds(dir: &Path) -> Vec<User> {
         User::with_root(dir),
         User::in_following_namespace(dir),
         User::with_thread_in(dir),
+        User::without_first_thread(dir),
     ]
 }
 

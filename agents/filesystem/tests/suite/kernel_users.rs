@@ -49,6 +49,12 @@ fn kernel_a_user_by_its_program() {
 }
 
 #[test]
+fn kernel_a_user_by_its_program_whose_first_thread_has_ended() {
+    let Some(here) = running(Format::Ext4) else { return };
+    is_ended(&here, User::without_first_thread(&here.dir));
+}
+
+#[test]
 fn kernel_a_user_by_a_mapping() {
     for format in [Format::Ext4, Format::Btrfs] {
         let Some(here) = running(format) else { return };
