@@ -1,6 +1,7 @@
 //! The scenarios, one file each, and how one is run.
 
 mod drbd_real;
+mod faults;
 mod field;
 mod lrm;
 mod lvm_real;
@@ -38,6 +39,7 @@ pub const ALL: &[Scenario] = &[
     drbd_real::SCENARIO,
     lvm_real::SCENARIO,
     lrm::SCENARIO,
+    faults::SCENARIO,
     openvz_pair::SCENARIO,
     openvz_links::SCENARIO,
     storage_backend::HEARTBEAT,

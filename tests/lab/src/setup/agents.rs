@@ -78,6 +78,21 @@ pub fn call(
     parameters: &[(&str, &str)],
     seconds: u32,
 ) -> Result<Output> {
+    call_at_level(node, agent, action, parameters, "0", seconds)
+}
+
+/// As [`call`], with a check level.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_at_level(
+    node: &Node,
+    agent: &str,
+    action: &str,
+    parameters: &[(&str, &str)],
+    level: &str,
+    seconds: u32,
+) -> Result<Output> {
     let names: Vec<String> = parameters.iter().map(|(name, _)| format!("OCF_RESKEY_{name}")).collect();
     let limit = (u64::from(seconds) * 1000).to_string();
     let mut env = vec![
@@ -88,6 +103,7 @@ pub fn call(
         // Of Pacemaker 2.1.5.
         ("OCF_RESKEY_crm_feature_set", "3.16.1"),
         ("OCF_RESKEY_CRM_meta_timeout", limit.as_str()),
+        ("OCF_CHECK_LEVEL", level),
     ];
     env.extend(names.iter().map(String::as_str).zip(parameters.iter().map(|(_, value)| *value)));
     let path = format!("{PROVIDER}/{agent}");

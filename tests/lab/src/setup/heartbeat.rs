@@ -2,6 +2,7 @@
 
 use crate::{Lab, Node, Result, failed};
 use std::fmt::Write;
+use std::thread;
 
 /// Where Heartbeat itself, and the scripts it runs, leave their messages.
 pub const LOGS: [&str; 2] = ["/var/log/ha-log", "/var/log/ha-debug"];
@@ -76,6 +77,19 @@ pub fn stop_on(node: &Node) -> Result {
         return Ok(());
     }
     Err(failed(format!("Heartbeat on {} does not stop: {}{}", node.name(), output.out, output.err)))
+}
+
+/// Stops Heartbeat on these nodes at once, so that none takes over from another.
+///
+/// # Errors
+/// When it does not stop on one.
+pub fn stop_together(nodes: &[&Node]) -> Result {
+    thread::scope(|scope| {
+        let stops: Vec<_> = nodes.iter().map(|node| scope.spawn(|| stop_on(node))).collect();
+        stops.into_iter().try_for_each(|stop| {
+            stop.join().unwrap_or_else(|_| Err(failed("a thread that stops Heartbeat has ended")))
+        })
+    })
 }
 
 /// The lines of Heartbeat's log on a node that contain one of these words.
