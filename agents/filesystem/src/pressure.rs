@@ -95,6 +95,10 @@ impl<'a> Pressure<'a> {
             self.look(depth, &mut quickly);
         }
         let took = began.elapsed();
+        let users: Vec<String> = self.last.iter().take(2).map(describe).collect();
+        if !users.is_empty() {
+            self.call.obstacle(format_args!("held by {}", users.join(", ")));
+        }
         if !still() {
             return;
         }
