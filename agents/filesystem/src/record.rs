@@ -3,9 +3,8 @@
 //! Below /run, which is empty after a boot, like the mount table. One file for each directory.
 
 use crate::Filesystem;
-use ocf::mounts;
 use ocf::state::mountinfo::{Device, Mount, lexical};
-use ocf::{Call, Result, record};
+use ocf::{Call, Result, holders, mounts, record};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -18,18 +17,21 @@ pub struct Record {
     pub device: Device,
     /// The block device that is in use while it is mounted, if there is one.
     pub block: Option<Device>,
+    /// What tells it from another that gets its number later.
+    pub mark: Option<String>,
     /// The parameters that were mounted.
     source: String,
     fstype: String,
 }
 
 impl Record {
-    fn new(filesystem: &Filesystem, mount: &Mount, block: Option<Device>) -> Self {
+    fn new(filesystem: &Filesystem, mount: &Mount, block: Option<Device>, mark: Option<String>) -> Self {
         Self {
             id: mount.id,
             unique_id: mount.unique_id,
             device: mount.device,
             block,
+            mark,
             source: filesystem.device.to_string(),
             fstype: mount.fstype.clone(),
         }
@@ -61,8 +63,10 @@ impl Record {
     fn render(&self) -> String {
         let unique = self.unique_id.map(|id| id.to_string()).unwrap_or_default();
         let block = self.block.map(|device| device.to_string()).unwrap_or_default();
+        let mark = self.mark.as_deref().unwrap_or_default();
         format!(
-            "mount_id={}\nunique_id={unique}\ndevice_number={}\nblock_device={block}\nfstype={}\ndevice={}\n",
+            "mount_id={}\nunique_id={unique}\ndevice_number={}\nblock_device={block}\nblock_mark={mark}\nfstype={}\n\
+             device={}\n",
             self.id, self.device, self.fstype, self.source
         )
     }
@@ -74,6 +78,7 @@ impl Record {
             unique_id: field("unique_id").and_then(|id| id.parse().ok()),
             device: Device::parse(field("device_number")?)?,
             block: field("block_device").and_then(Device::parse),
+            mark: field("block_mark").filter(|mark| !mark.is_empty()).map(str::to_string),
             source: field("device")?.to_string(),
             fstype: field("fstype")?.to_string(),
         })
@@ -87,7 +92,8 @@ pub fn read(call: &Call, filesystem: &Filesystem) -> Option<Record> {
 
 /// Writes down `mount`.
 pub fn write(call: &Call, filesystem: &Filesystem, mount: &Mount, block: Option<Device>) -> Result<()> {
-    let text = Record::new(filesystem, mount, block).render();
+    let mark = block.and_then(|device| holders::mark_of(call, device)).filter(|mark| !mark.contains('\n'));
+    let text = Record::new(filesystem, mount, block, mark).render();
     record::write(&path(call, filesystem), text.as_bytes())
 }
 
@@ -130,6 +136,7 @@ mod tests {
             unique_id: Some(0x8000_0001),
             device: Device { major: 0, minor: 43 },
             block: Some(Device { major: 7, minor: 3 }),
+            mark: Some("39".into()),
             source: "/dev/x\\n".into(),
             fstype: "btrfs".into(),
         };

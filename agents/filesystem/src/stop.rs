@@ -67,7 +67,7 @@ fn uncover(filesystem: &Filesystem, call: &Call) -> Result<bool> {
         check::remove_status_file(filesystem, &top, call);
     }
     let source = Source::new(filesystem, call);
-    let device = device_of(&source, &top, call);
+    let disk = device_of(&source, &top, call).map(|device| Disk::now(call, device));
     let stopping = Stopping { filesystem, call, force };
     let worklist = stopping.worklist(&source, &ours)?;
     if matches!(source, Source::Bind(_)) && !worklist.is_empty() {
@@ -91,8 +91,8 @@ fn uncover(filesystem: &Filesystem, call: &Call) -> Result<bool> {
     if call.dry_run {
         return Ok(true);
     }
-    if let Some(device) = device {
-        stopping.released(device, top.device, &directory)?;
+    if let Some(disk) = disk {
+        stopping.released(&disk, top.device, &directory)?;
     }
     record::remove(call, filesystem);
     Ok(true)
@@ -100,10 +100,11 @@ fn uncover(filesystem: &Filesystem, call: &Call) -> Result<bool> {
 
 /// Somebody else unmounted what start had mounted, perhaps lazily (umount -l): then the device is still in use.
 fn forget(filesystem: &Filesystem, directory: &Path, call: &Call) -> Result<()> {
-    let recorded = record::read(call, filesystem);
-    if let Some((device, file_system)) = recorded.and_then(|record| Some((record.block?, record.device))) {
+    if let Some(record) = record::read(call, filesystem)
+        && let Some(device) = record.block
+    {
         let stopping = Stopping { filesystem, call, force: ForceUnmount::new(filesystem, call) };
-        stopping.released(device, file_system, directory)?;
+        stopping.released(&Disk { device, mark: record.mark }, record.device, directory)?;
     }
     record::remove(call, filesystem);
     Ok(())
@@ -367,8 +368,8 @@ impl Stopping<'_> {
 
     /// The layer below can only be stopped when the device is free: a mount in another namespace keeps the file system
     /// alive, although nothing of it is to be seen here.
-    fn released(&self, device: Device, file_system: Device, directory: &Path) -> Result<()> {
-        let call = self.call;
+    fn released(&self, disk: &Disk, file_system: Device, directory: &Path) -> Result<()> {
+        let (call, device) = (self.call, disk.device);
         let elsewhere = |mount: &Mount| -> bool {
             let source = Path::new(&mount.source);
             mount.device == device
@@ -402,7 +403,7 @@ impl Stopping<'_> {
             held
         };
         let (mut was_claimed, mut told) = (false, false);
-        loop {
+        while disk.is_still_there(call) {
             let claimed = call.bounded(call.within(RELEASE), || {
                 let _ = block::flush_buffers(&path);
                 let claimed = block::is_claimed(&path).or_generic("it cannot be opened")?;
@@ -427,12 +428,31 @@ impl Stopping<'_> {
                 held.extend(holders_now());
                 return Err(not_released(directory, &node, &held));
             }
-            pressure.apply(&|| true);
+            pressure.apply(&|| disk.is_still_there(call));
             if pressure.last.is_empty() && !told {
                 told = true;
                 call.obstacle(not_released(directory, &node, &holders_now()).reason());
             }
         }
+        call.log
+            .info(format_args!("{} is another disk by now: the one that was mounted is gone", show(&node)));
+        Ok(())
+    }
+}
+
+/// A disk by its number, which another one may get when it has gone.
+struct Disk {
+    device: Device,
+    mark: Option<String>,
+}
+
+impl Disk {
+    fn now(call: &Call, device: Device) -> Self {
+        Self { device, mark: holders::mark_of(call, device) }
+    }
+
+    fn is_still_there(&self, call: &Call) -> bool {
+        self.mark.is_none() || holders::mark_of(call, self.device) == self.mark
     }
 }
 

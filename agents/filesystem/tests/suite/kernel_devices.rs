@@ -75,7 +75,10 @@ fn kernel_a_partition_by_its_partuuid() {
     let dir = machine.dir("data");
     lives(&resource("PARTUUID=7be1fc4a-01", &dir, "ext4"), &dir);
     lives(&resource(&partition, &dir, "ext4"), &dir);
-    tool("delpart", &[disk.device().as_ref(), "1".as_ref()]);
+    // Another test may be looking into it.
+    testkit::kernel::wait_until("the partition is removed", || {
+        std::process::Command::new("delpart").arg(disk.device()).arg("1").output().unwrap().status.success()
+    });
 }
 
 /// A disk with one partition. The kernel is told of it directly: not every kernel reads partition tables.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use testkit::call::{GENERIC, NOT_RUNNING, SUCCESS};
 use testkit::disk::Format;
@@ -90,6 +90,41 @@ fn kernel_an_image_that_another_namespace_still_has_mounted_is_not_stopped() {
     data.run("stop").answers(SUCCESS);
 }
 
+/// The disk was unmounted by hand and is gone; another one has its number, and is used where nothing of it is to be seen.
+#[test]
+fn kernel_a_stop_leaves_alone_whoever_has_got_the_number_of_a_disk_that_is_gone() {
+    let Some(here) = scene(Format::Ext4) else { return };
+    let next = here.machine.disk(Format::Ext4);
+    // Far from those that other tests get.
+    let node = PathBuf::from(format!("/dev/loop{}", 200 + std::process::id() % 50));
+    let attach = |image: &Path| tool("losetup", &[node.as_os_str(), image.as_os_str()]);
+    let used = PathBuf::from("/sys/block").join(node.file_name().unwrap()).join("loop");
+    let detach = || {
+        tool("losetup", &["-d".as_ref(), node.as_os_str()]);
+        // Another test may be looking into it.
+        wait_until("the device is free", || !used.exists());
+    };
+    let [ours, theirs] = [&here.disk, &next].map(|disk| {
+        let copy = disk.image().with_extension("copy");
+        fs::copy(disk.image(), &copy).unwrap();
+        copy
+    });
+    attach(&ours);
+    let data = resource(&node, &here.dir, "ext4");
+    data.run("start").answers(SUCCESS);
+    unmount_here(&here.dir);
+    detach();
+    attach(&theirs);
+    let other = here.machine.dir("other");
+    mount_here(&node, &other, "ext4", "");
+    let mut user = User::in_other_namespace(&other);
+    unmount_here(&other);
+    data.run("stop").answers(SUCCESS);
+    assert!(user.is_alive());
+    drop(user);
+    detach();
+}
+
 /// systemd gives services such namespaces: their copy of the mount is unmounted with ours, unless it is in use.
 #[test]
 fn kernel_a_user_in_a_namespace_that_follows_ours_is_ended() {
@@ -97,7 +132,7 @@ fn kernel_a_user_in_a_namespace_that_follows_ours_is_ended() {
     set_propagation(here.machine.base(), "--make-shared");
     here.data.run("start").answers(SUCCESS);
     let mut user = User::in_following_namespace(&here.dir);
-    here.data.run("stop").answers(SUCCESS).within_ms(3000);
+    here.data.run("stop").answers(SUCCESS).within_ms(8000);
     wait_until("the user has ended", || !user.is_alive());
     assert!(!is_mounted(&here.dir));
 }
@@ -155,7 +190,7 @@ fn kernel_a_record_of_a_mount_that_has_gone_points_at_nobody() {
 fn kernel_a_thread_that_works_in_the_mount_is_a_user() {
     let Some(here) = running(Format::Ext4) else { return };
     let mut user = User::with_thread_in(&here.dir);
-    here.data.run("stop").answers(SUCCESS).within_ms(3000);
+    here.data.run("stop").answers(SUCCESS).within_ms(8000);
     wait_until("the user has ended", || !user.is_alive());
 }
 

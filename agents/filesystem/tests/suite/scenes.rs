@@ -86,9 +86,12 @@ pub(crate) fn running(format: Format) -> Option<Scene> {
 /// every loop device. A test that makes one of them hang therefore keeps out those that look at all.
 static DEVICES: RwLock<()> = RwLock::new(());
 
-/// Until it is dropped every block device answers.
+/// Until it is dropped every block device answers. For two seconds libblkid believes what it last found on one, and the
+/// loop devices of other tests come and go faster: it is made to forget that, in the machine's own /run.
 pub(crate) fn every_device_answers() -> RwLockReadGuard<'static, ()> {
-    DEVICES.read().unwrap_or_else(PoisonError::into_inner)
+    let guard = DEVICES.read().unwrap_or_else(PoisonError::into_inner);
+    let _ = std::fs::remove_dir_all("/run/blkid");
+    guard
 }
 
 /// Until it is dropped a block device may hang.
