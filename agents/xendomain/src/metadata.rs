@@ -37,7 +37,8 @@ Differences from the agent Xen, and why:
   is a failure. The resource's id became the domain's name.
 - xmfile is not required: the configuration is found by the guest's name. Its default was only an example.
 - Start waits for the disks, and takes back what it created if they do not connect. It refuses a guest that libvirt
-  manages.
+  manages. In a cluster it waits for a DRBD disk that is Secondary, at most a third of its time: the promotion of the disk
+  of a guest that is to be moved live must not be ordered before the guest's start.
 - Stop does not wait for a guest that cannot be asked to shut down, destroys one that comes back after a shutdown, and
   succeeds once nothing holds the guest's disks any more.
 - Copies that a migration left under the names NAME--incoming, NAME--migratedaway and migrating-NAME are cleaned up by

@@ -88,7 +88,6 @@ pub fn story(lab: &Lab, node: &Node) -> Result {
     web.all_is_at(lab, node, "/dev/vg-sdb/web")?;
 
     killed_tools(lab, node, &web)?;
-    tester(lab, node)?;
     xenstored_dies(lab, node, &web)
 }
 
@@ -142,16 +141,6 @@ fn killed_tools(lab: &Lab, node: &Node, web: &Guest) -> Result {
     expect(lab, "stop, while xl shutdown is killed", &ask(node, "stop", "web", AMPLE)?, DONE, &[])?;
     nothing_is_left(lab, node, "web")?;
     web.all_is_at(lab, node, "/dev/vg-sdb/web")
-}
-
-fn tester(lab: &Lab, node: &Node) -> Result {
-    let line = format!("ocf-tester -n lab -o name=web -o xmfile=/etc/xen/web {PROVIDER}/xendomain");
-    let output = node.run_with(&["bash", "-c", &line], &[], &[], std::time::Duration::from_secs(400))?;
-    lab.check(
-        &format!("ocf-tester:\n{}", output.out.trim_end()),
-        output.ok() && output.out.contains("passed all tests"),
-    )?;
-    expect(lab, "stop", &ask(node, "stop", "web", AMPLE)?, DONE, &[])
 }
 
 /// Without xenstored nothing can be seen or done, and every tool hangs.

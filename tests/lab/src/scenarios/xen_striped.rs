@@ -33,6 +33,7 @@ fn story(lab: &Lab) -> Result {
     let mut guest = Guest::new("100", &disk.device());
     guest.disks.push("phy:/dev/vg-sda/swap100,xvdb,w".into());
     guest.words = "FS=xfs".into();
+    xen::drbd_option(lab)?;
     agents::install(lab)?;
     agents::require(erdbeere, "xendomain")?;
     lab.step("three volume groups on each node, a stripe of three volumes, DRBD on it", || {

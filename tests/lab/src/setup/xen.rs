@@ -6,6 +6,7 @@ use crate::records::Found;
 use crate::{Doing, Lab, Node, Result, failed};
 use std::cell::Cell;
 use std::fs;
+use std::thread;
 
 const KERNEL: &str = "/boot/guest";
 const INITRAMFS: &str = "/boot/guest.img";
@@ -198,21 +199,36 @@ pub fn empty(node: &Node, device: &str) -> Result {
     node.must(&format!("dd if=/dev/zero of={device} bs=1M count=4 oflag=direct status=none")).map(|_| ())
 }
 
+/// What a host of guests on DRBD needs before DRBD's module is loaded. Without it a link that is lost keeps pages of the
+/// guest in DRBD's socket, and nothing but a boot gets the guest's disk back.
+///
+/// # Errors
+/// When a node refuses.
+pub fn drbd_option(lab: &Lab) -> Result {
+    let option = b"options drbd disable_sendpage=1\n";
+    lab.nodes().iter().try_for_each(|node| node.put("/etc/modprobe.d/drbd.conf", 0o644, option))
+}
+
 /// Puts the guests' kernel on all nodes and starts Xen's daemons.
 ///
 /// # Errors
 /// When a node refuses.
 pub fn prepare(lab: &Lab) -> Result {
-    let initramfs = initramfs(lab.node(1))?;
-    for node in lab.nodes() {
-        node.put(KERNEL, 0o644, &fs::read(lab.images().kernel())?)?;
-        node.put(INITRAMFS, 0o644, &initramfs)?;
-        node.put("/etc/default/xen", 0o644, b"XENCONSOLED_ARGS=--log=guest\n")?;
-        node.must(&format!("mkdir -p {CONSOLES} && ssh-keygen -A >/dev/null"))?;
-        start_on(node)?;
-    }
-    lab.done("Xen's daemons run on all nodes");
-    Ok(())
+    lab.step("Xen's daemons run on all nodes", || {
+        let initramfs = initramfs(lab.node(1))?;
+        let kernel = fs::read(lab.images().kernel())?;
+        let prepare = |node: &Node| {
+            node.put(KERNEL, 0o644, &kernel)?;
+            node.put(INITRAMFS, 0o644, &initramfs)?;
+            node.put("/etc/default/xen", 0o644, b"XENCONSOLED_ARGS=--log=guest\n")?;
+            node.must(&format!("mkdir -p {CONSOLES} && ssh-keygen -A >/dev/null"))?;
+            start_on(node)
+        };
+        thread::scope(|scope| {
+            let nodes: Vec<_> = lab.nodes().iter().map(|node| scope.spawn(move || prepare(node))).collect();
+            nodes.into_iter().try_for_each(|node| node.join().map_err(|_| failed("a thread ended"))?)
+        })
+    })
 }
 
 /// What a node's boot does: Xen's daemons, and ssh, over which guests move.
