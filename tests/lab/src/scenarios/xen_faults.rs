@@ -1,7 +1,7 @@
 //! What goes wrong with Xen, and what xendomain answers. Part of `xen-striped`, on its machines.
 
 use crate::setup::agents::{PROVIDER, call, expect};
-use crate::setup::xen::{self, Guest};
+use crate::setup::xen::{self, Guest, REAL};
 use crate::{Lab, Node, Output, Result, failed};
 
 const DONE: i32 = 0;
@@ -23,19 +23,18 @@ fn nothing_is_left(lab: &Lab, node: &Node, name: &str) -> Result {
 pub fn dead_disk(lab: &Lab, node: &Node, guest: &Guest) -> Result {
     let name = &guest.name;
     expect(lab, "stop", &ask(node, "stop", name, AMPLE)?, DONE, &[])?;
-    node.must(
-        "mkdir -p /run/real && if [ -h /usr/sbin/xl ]; then ln -s \"$(readlink -f /usr/sbin/xl)\" /run/real/xl
-         else cp -p /usr/sbin/xl /run/real/xl; fi && mv /usr/sbin/xl /usr/sbin/xl.away",
-    )?;
-    let wrapper = "#!/bin/sh\n[ \"$1\" = create ] && drbdadm secondary vm100\n/run/real/xl \"$@\"; code=$?\n\
-                   [ \"$1\" = create ] && echo $code >/run/xl.code\nexit $code\n";
-    node.put("/usr/sbin/xl", 0o755, wrapper.as_bytes())?;
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = create ] && drbdadm secondary vm100\n{REAL} \"$@\"; code=$?\n\
+         [ \"$1\" = create ] && echo $code >/run/xl.code\nexit $code\n"
+    );
+    xen::replace_xl(node, Some(&script))?;
     let answer = ask(node, "start", name, AMPLE)?;
     lab.check("xl itself was content", node.says("grep -qx 0 /run/xl.code"))?;
     expect(lab, "a guest whose disk is dead is a failed start", &answer, FAILED, &["drbd0", "its back end"])?;
     nothing_is_left(lab, node, name)?;
     expect(lab, "monitor", &ask(node, "monitor", name, AMPLE)?, STOPPED, &[])?;
-    node.must("mv /usr/sbin/xl.away /usr/sbin/xl; drbdadm primary vm100")?;
+    xen::replace_xl(node, None)?;
+    node.must("drbdadm primary vm100")?;
     expect(lab, "start, over a Primary", &ask(node, "start", name, AMPLE)?, DONE, &[])?;
     guest.boots_on(lab, node)
 }
@@ -117,7 +116,7 @@ fn killed_tools(lab: &Lab, node: &Node, web: &Guest) -> Result {
              </dev/null >/dev/null 2>&1 &"
         ))
     };
-    for after in ["0", "0.3", "0.7"] {
+    for after in ["0", "0.5"] {
         kill("create", after)?;
         let answer = ask(node, "start", "web", AMPLE)?;
         let what = format!("xl create is killed after {after} s: {} {}", answer.code, answer.err.trim());
@@ -167,7 +166,7 @@ fn xenstored_dies(lab: &Lab, node: &Node, web: &Guest) -> Result {
 
 /// User and system time of one call, in milliseconds, with what it starts.
 fn milliseconds(node: &Node, what: &str) -> Result<f64> {
-    const CALLS: u32 = 20;
+    const CALLS: u32 = 8;
     let line = format!(
         "export OCF_ROOT=/usr/lib/ocf OCF_RA_VERSION_MAJOR=1 OCF_RESOURCE_INSTANCE=lab OCF_RESKEY_name=web \
          OCF_RESKEY_xmfile=/etc/xen/web OCF_RESKEY_CRM_meta_timeout=60000 OCF_RESKEY_CRM_meta_interval=10000; \

@@ -6,7 +6,6 @@ use crate::records::Found;
 use crate::{Doing, Lab, Node, Result, failed};
 use std::cell::Cell;
 use std::fs;
-use std::thread;
 
 const KERNEL: &str = "/boot/guest";
 const INITRAMFS: &str = "/boot/guest.img";
@@ -209,6 +208,26 @@ pub fn drbd_option(lab: &Lab) -> Result {
     lab.nodes().iter().try_for_each(|node| node.put("/etc/modprobe.d/drbd.conf", 0o644, option))
 }
 
+/// Where xl is while something else has its place.
+pub const REAL: &str = "/run/real/xl";
+
+/// Puts a script into xl's place, which can run the real one; none puts xl back.
+///
+/// # Errors
+/// When the node refuses.
+pub fn replace_xl(node: &Node, script: Option<&str>) -> Result {
+    const XL: &str = "/usr/sbin/xl";
+    let Some(script) = script else {
+        return node.must(&format!("mv {XL}.away {XL}")).map(|_| ());
+    };
+    // What it is depends on the name by which it is called.
+    node.must(&format!(
+        "mkdir -p /run/real && if [ -h {XL} ]; then ln -sf \"$(readlink -f {XL})\" {REAL}; else cp -p {XL} {REAL}; fi
+         mv {XL} {XL}.away"
+    ))?;
+    node.put(XL, 0o755, script.as_bytes())
+}
+
 /// Puts the guests' kernel on all nodes and starts Xen's daemons.
 ///
 /// # Errors
@@ -217,16 +236,12 @@ pub fn prepare(lab: &Lab) -> Result {
     lab.step("Xen's daemons run on all nodes", || {
         let initramfs = initramfs(lab.node(1))?;
         let kernel = fs::read(lab.images().kernel())?;
-        let prepare = |node: &Node| {
+        lab.on_all(|node| {
             node.put(KERNEL, 0o644, &kernel)?;
             node.put(INITRAMFS, 0o644, &initramfs)?;
             node.put("/etc/default/xen", 0o644, b"XENCONSOLED_ARGS=--log=guest\n")?;
             node.must(&format!("mkdir -p {CONSOLES} && ssh-keygen -A >/dev/null"))?;
             start_on(node)
-        };
-        thread::scope(|scope| {
-            let nodes: Vec<_> = lab.nodes().iter().map(|node| scope.spawn(move || prepare(node))).collect();
-            nodes.into_iter().try_for_each(|node| node.join().map_err(|_| failed("a thread ended"))?)
         })
     })
 }
