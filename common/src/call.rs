@@ -132,6 +132,13 @@ impl Call {
         }
     }
 
+    /// Says what has kept the action from its end so far, for the same sentence.
+    pub fn obstacle(&self, text: impl std::fmt::Display) {
+        if let Some(reporter) = &self.reporter {
+            reporter.obstacle(&text.to_string());
+        }
+    }
+
     /// Does `work` in a helper process that is left behind if it has not ended by `until`. None: it was.
     pub fn bounded(&self, until: Instant, work: impl FnOnce() -> Result<String>) -> Result<Option<String>> {
         let mut helper = Helper::spawn(|_| work())?;

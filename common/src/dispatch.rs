@@ -309,8 +309,12 @@ fn supervised<A: Agent>(agent: &A, call: &Call, work: impl FnOnce(&Call) -> Resu
                 "" => String::new(),
                 step => format!(", still {step}"),
             };
+            let obstacle = match helper.last_obstacle() {
+                "" => String::new(),
+                obstacle => format!(": {obstacle}"),
+            };
             let error = Error::generic(format_args!(
-                "{} of {} did not end in time{step}",
+                "{} of {} did not end in time{step}{obstacle}",
                 call.action,
                 agent.object()
             ));

@@ -28,6 +28,11 @@ impl Reporter {
         self.send(b'S', text.as_bytes());
     }
 
+    /// Says what has kept the work from its end so far, for the same sentence.
+    pub fn obstacle(&self, text: &str) {
+        self.send(b'O', text.as_bytes());
+    }
+
     fn send(&self, kind: u8, payload: &[u8]) {
         let mut message = vec![kind];
         message.extend(u32::try_from(payload.len()).unwrap_or(0).to_le_bytes());
@@ -46,6 +51,7 @@ pub struct Helper {
     received: Vec<u8>,
     relayed: Option<(File, File)>,
     step: String,
+    obstacle: String,
     reaped: bool,
 }
 
@@ -84,6 +90,7 @@ impl Helper {
                     received: Vec::new(),
                     relayed,
                     step: String::new(),
+                    obstacle: String::new(),
                     reaped: false,
                 })
             }
@@ -135,6 +142,11 @@ impl Helper {
     /// What the work was at when it last said so.
     pub fn last_step(&self) -> &str {
         &self.step
+    }
+
+    /// What has kept the work from its end, when it last said so.
+    pub fn last_obstacle(&self) -> &str {
+        &self.obstacle
     }
 
     /// Kills the child and leaves it: in uninterruptible sleep it cannot be waited for.
@@ -220,7 +232,8 @@ impl Helper {
                 };
                 return Some(Err(if old_code == 0 { error } else { error.with_old_code(old_code) }));
             }
-            self.step = String::from_utf8_lossy(payload).into_owned();
+            let text = String::from_utf8_lossy(payload).into_owned();
+            *(if kind == b'O' { &mut self.obstacle } else { &mut self.step }) = text;
             let used = 5 + payload.len();
             self.received.drain(..used);
         }
@@ -281,6 +294,7 @@ mod tests {
     #[test]
     fn work_that_hangs_is_left_behind_and_its_last_step_is_known() {
         let mut helper = Helper::spawn(|report| {
+            report.obstacle("somebody holds it");
             report.step("reading a lost disk");
             std::thread::sleep(Duration::from_secs(60));
             Ok(String::new())
@@ -289,6 +303,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!(helper.wait(began + Duration::from_millis(200)), None);
         assert_eq!(helper.last_step(), "reading a lost disk");
+        assert_eq!(helper.last_obstacle(), "somebody holds it");
         helper.abandon();
         assert!(began.elapsed() < Duration::from_secs(5));
     }

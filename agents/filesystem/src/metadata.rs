@@ -42,8 +42,10 @@ Differences from ocf:heartbeat:Filesystem, and why:
 - stop unmounts other mounts of the same file system only if they show a part of what this mount showed. Other btrfs
   subvolumes and devices with a similar name are left alone.
 - stop waits for the processes themselves and unmounts when the last has gone. All mounts together have the
-  operation's timeout, less a tenth (at most 2 seconds) in which it fails with 1 and the name of who holds the mount.
-  Without a timeout from the cluster, those shown below hold.
+  operation's timeout, less 3 seconds (a quarter of a short one) in which it fails with 1 and the name of who holds the
+  mount. Without a timeout from the cluster, those shown below hold.
+- Among 500 tasks and more, the kernel is asked first who may use the mount (BPF, Linux 6.4). Each of those is looked at in
+  /proc; all of /proc is searched when nobody is found, in every second round, and where the kernel does not answer.
 - stop also fails while another mount namespace, a loop device or the like keeps the device in use, since the layer
   below could not be stopped.
 - Network and FUSE file systems that keep stop waiting for more than 3 seconds are given up by force (MNT_FORCE).

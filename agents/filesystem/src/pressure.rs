@@ -79,6 +79,7 @@ impl<'a> Pressure<'a> {
         // Nothing rests on the kernel naming everybody: it is only asked in every second round.
         let mut quickly = self.ask_kernel && self.rounds % 2 == 0;
         self.rounds += 1;
+        let began = Instant::now();
         // A close look takes twice as long, and a process that waits for a page which a dead server owes it holds the
         // look up. In the second half the kernel has been told to give those up.
         let mut depth = Depth::Quick;
@@ -92,6 +93,11 @@ impl<'a> Pressure<'a> {
             quickly = false;
             self.ask_kernel = false;
             self.look(depth, &mut quickly);
+        }
+        let took = began.elapsed();
+        let users: Vec<String> = self.last.iter().take(2).map(describe).collect();
+        if !users.is_empty() {
+            self.call.obstacle(format_args!("held by {}", users.join(", ")));
         }
         if !still() {
             return;
@@ -115,8 +121,8 @@ impl<'a> Pressure<'a> {
             }
         }
         if waiting.is_empty() {
-            // The first tries come soon: the last user may have been on its way out.
-            self.rest(self.pause, &[]);
+            // The first tries come soon: the last user may have been on its way out. Among many processes a look takes long.
+            self.rest(self.pause.max(took * 2), &[]);
             self.pause = (self.pause * 2).min(Duration::from_secs(1));
         } else {
             self.pause = Duration::from_millis(2);

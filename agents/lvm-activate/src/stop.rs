@@ -58,6 +58,7 @@ fn deactivate(target: &Target, call: &Call) -> Result<()> {
         if !told {
             told = true;
             obstacle = in_the_way(target, &active, call);
+            call.obstacle(why(target, &left, &complaint, call).reason());
         }
         if obstacle == Obstacle::Vanished {
             remove_devices(&active, call);

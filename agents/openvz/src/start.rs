@@ -86,6 +86,7 @@ fn run(agent: &OpenVz, program: Program, ctid: &Ctid, config: Option<&Config>, c
             if !is_time_for_another(call, began.elapsed()) {
                 return Err(locked(ctid, config, call));
             }
+            call.obstacle(locked(ctid, config, call).reason());
             sleep(PAUSE);
             continue;
         }

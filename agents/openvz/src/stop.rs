@@ -115,6 +115,7 @@ impl Job<'_> {
                 return Refusal::Error(error);
             }
             was_locked = true;
+            call.obstacle(locked(self.ctid, Some(self.config), call).reason());
             if Instant::now() + PAUSE >= until {
                 return Refusal::Locked;
             }
@@ -147,6 +148,7 @@ impl Job<'_> {
                 return Ok(());
             }
             call.log.info(format_args!("{ctid} is still mounted: {complaint}"));
+            call.obstacle(self.still_mounted(&complaint).reason());
             if !is_time_for_another(call, began.elapsed().max(Duration::from_millis(300))) {
                 return Err(self.still_mounted(&complaint));
             }

@@ -100,7 +100,10 @@ pub fn wait_connected(call: &Call, name: &str, id: u32, wanted: usize, until: In
                 }
                 return Err(Error::generic(why));
             }
-            Verdict::Waiting(_) => sleep(PAUSE),
+            Verdict::Waiting(why) => {
+                call.obstacle(why);
+                sleep(PAUSE);
+            }
         }
     }
 }

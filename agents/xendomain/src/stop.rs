@@ -225,11 +225,11 @@ pub fn destroy(name: &str, id: u32, call: &Call) -> Result<()> {
                 Ok(left) => left,
                 Err(error) => error.reason().to_string(),
             };
+            let why = format!("domain {id} of guest {name} is not gone: {remains} {last}");
             if call.remaining() < AGAIN {
-                return Err(Error::generic(format_args!(
-                    "domain {id} of guest {name} is not gone: {remains} {last}"
-                )));
+                return Err(Error::generic(why));
             }
+            call.obstacle(why);
             sleep(PAUSE.min(call.remaining() / 8));
         }
     }

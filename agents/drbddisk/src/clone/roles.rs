@@ -71,6 +71,7 @@ fn try_to(agent: &DrbdDisk, target: &Target, name: &str, call: &Call) -> Result<
             format!("{name} cannot become Primary, drbdadm: {}", output.complaint())
         };
         call.log.info(&why);
+        call.obstacle(&why);
         match refusal(&output) {
             Refusal::NoData => {
                 return Err(Error::generic(format_args!(

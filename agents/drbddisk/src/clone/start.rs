@@ -54,6 +54,7 @@ pub fn start(agent: &DrbdDisk, call: &Call) -> Result<()> {
             }
         };
         call.log.info(format_args!("{name} is not Secondary yet: {problem}"));
+        call.obstacle(&problem);
         if !is_time_for_another(call, began.elapsed()) {
             if is_primary(&observed) {
                 return Err(release::why(&name, &problem, &release::holders_of(&name, call)));

@@ -52,7 +52,9 @@ fn take_down(target: &Target, name: &str, call: &Call) -> Result<()> {
             told = true;
             let holders = release::holders_of(name, call);
             if !holders.is_empty() {
-                call.log.info(format_args!("{name} is held by {}", holders.join(", ")));
+                let held = format!("{name} is held by {}", holders.join(", "));
+                call.log.info(&held);
+                call.obstacle(held);
             }
         }
         if !is_time_for_another(call, began.elapsed()) {

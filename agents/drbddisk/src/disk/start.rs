@@ -35,6 +35,7 @@ pub fn start(agent: &DrbdDisk, target: &Target, call: &Call) -> Result<()> {
         }
         let refusal = refusal(&output);
         call.log.info(format_args!("drbdadm primary {name}: {} ({refusal:?})", output.complaint()));
+        call.obstacle(output.complaint());
         let again = match refusal {
             Refusal::NoData | Refusal::NotDefined | Refusal::NoModule => false,
             Refusal::PeerIsPrimary => true,

@@ -32,7 +32,9 @@ pub fn stop(target: &Target, name: &str, call: &Call) -> Result<()> {
             told = true;
             let holders = holders_of(name, call);
             if !holders.is_empty() {
-                call.log.info(format_args!("{name} is held by {}", holders.join(", ")));
+                let held = format!("{name} is held by {}", holders.join(", "));
+                call.log.info(&held);
+                call.obstacle(held);
             }
         }
         if !is_time_for_another(call, began.elapsed()) {

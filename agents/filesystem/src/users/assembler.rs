@@ -49,11 +49,6 @@ impl Assembler {
         self.emit(0x07, to, 0, 0, u32::from_ne_bytes(value.to_ne_bytes()));
     }
 
-    /// `to %= value`, without signs.
-    pub fn remainder(&mut self, to: Register, value: u32) {
-        self.emit(0x97, to, 0, 0, value);
-    }
-
     /// `to >>= bits`
     pub fn shift_right(&mut self, to: Register, bits: u32) {
         self.emit(0x77, to, 0, 0, bits);
@@ -106,11 +101,6 @@ impl Assembler {
     /// Goes on at the label unless the lower 32 bits of the register are `value`.
     pub fn jump_unless(&mut self, register: Register, value: u32, label: Label) {
         self.jump_by(0x56, register, 0, value, label);
-    }
-
-    /// Goes on at the label unless the lower 32 bits of the register, with sign, are above 0.
-    pub fn jump_unless_positive(&mut self, register: Register, label: Label) {
-        self.jump_by(0xd6, register, 0, 0, label);
     }
 
     /// Goes on at the label if all 64 bits of the register are 0.

@@ -88,11 +88,6 @@ impl<'a> Types<'a> {
         self.target(id)
     }
 
-    /// What a function returns a pointer to.
-    pub fn returned(&self, function: &str) -> Option<u32> {
-        self.target(self.prototype(function)?.other)
-    }
-
     /// The type that a pointer points to.
     pub fn target(&self, id: u32) -> Option<u32> {
         let (_, pointer) = self.plain(id)?;
@@ -256,7 +251,7 @@ mod tests {
         assert_eq!(types.way(task, &["files"]).and_then(|way| types.target(way.end)), Some(5));
         assert_eq!(way(&["state"]), None, "a bit field has no place of its own");
         assert_eq!((way(&["nothing"]), way(&["pad", "dev"])), (None, None));
-        assert_eq!((types.parameter("bpf_walk", 1), types.returned("bpf_walk")), (None, None));
+        assert_eq!(types.parameter("bpf_walk", 1), None);
     }
 
     #[test]

@@ -1,17 +1,19 @@
-//! The search for users by a program that the kernel runs for each of its tasks (Linux 6.7 with BTF, and the right to do
-//! so). No process has to be asked, so it costs a tenth of a search through /proc, which remains the judge of whoever is
-//! found here: the program names every process that has to do with the file system, and may name too many.
+//! The search for users by programs that the kernel runs for each of its tasks and each of their mappings (Linux 6.4 with
+//! BTF, and the right to do so). No process has to be asked, so it costs a tenth of a search through /proc, which remains
+//! the judge of whoever is found here: the programs name every process that has to do with the file system, and may name
+//! too many.
 //!
 //! Where things are in the kernel's memory is read from its own type information, mappings are told by the kernel's own
-//! iterator, and the verifier checks each step: the program can read something wrong, but never do harm. A search that
-//! does not find a file that this process itself has open and mapped is not believed. What it finds wrongly is not
-//! confirmed by /proc, and [`super::find_quickly`]'s callers go on to /proc when it finds nobody.
+//! walk, which holds and locks the memory of a process while it looks (the iterator that a program can use by itself,
+//! `bpf_iter_task_vma_new`, does not hold it, and a process may end meanwhile), and the verifier checks each step: the
+//! programs can read something wrong, but never do harm. A search that does not find a file that this process itself has
+//! open and mapped is not believed. What it finds wrongly is not confirmed by /proc, and [`super::find_quickly`]'s
+//! callers go on to /proc when it finds nobody.
 
 use super::assembler::Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use super::assembler::{Assembler, Label, Register};
 use super::btf::{Types, Way};
 use super::{Depth, Target};
-use nix::errno::Errno;
 use ocf::helper::Helper;
 use ocf::state::mountinfo::Device;
 use ocf::{Call, Context, Error, Result, bpf, process};
@@ -31,11 +33,11 @@ const TYPES: &str = "/sys/kernel/btf/vmlinux";
 const PROBE_READ_KERNEL: u32 = 113;
 const SEQ_WRITE: u32 = 127;
 
-// Functions that the kernel's type information has the numbers of. The first stands for the walk over all tasks.
+// Functions that the kernel's type information has the numbers of. The first two stand for the walks.
 const TASKS: &str = "bpf_iter_task";
+const MAPPINGS: &str = "bpf_iter_task_vma";
 const CAST: &str = "bpf_rdonly_cast";
 const NUMBERS: [&str; 3] = ["bpf_iter_num_new", "bpf_iter_num_next", "bpf_iter_num_destroy"];
-const MAPPINGS: [&str; 3] = ["bpf_iter_task_vma_new", "bpf_iter_task_vma_next", "bpf_iter_task_vma_destroy"];
 
 // The program's stack, from its end.
 const RECORD: i16 = -8;
@@ -51,10 +53,7 @@ const MMAP: u32 = 2;
 /// From so many tasks (threads of processes) on, the kernel is asked: to make it ready for the question takes as long as
 /// to look at some hundred processes.
 const WORTH_ASKING: usize = 500;
-/// From so many on, two processors share the search.
-const WORTH_SHARING: usize = 1000;
-
-/// Then /proc is searched: this search waits for nobody, and takes milliseconds.
+/// Then /proc is searched: this search takes milliseconds, unless a process holds it up that is changing its mappings.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the program looks for, as the kernel packs it (include/linux/kdev_t.h), which is not how makedev(3) does.
@@ -64,15 +63,32 @@ struct Wanted {
     me: u32,
     /// Counts for this process only.
     mine: u32,
-    /// Which of the tasks are looked at besides: those of this process, or whose number leaves this as a remainder.
-    share: Share,
 }
 
-/// One of so many parts of a search.
-#[derive(Debug, Clone, Copy)]
-struct Share {
-    part: u32,
-    of: u32,
+/// A part of the search, which one program does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// Directories, programs and open files of each task.
+    Tasks,
+    Mappings,
+}
+
+impl Part {
+    /// The function that stands for the walk.
+    fn walk(self) -> &'static str {
+        match self {
+            Part::Tasks => TASKS,
+            Part::Mappings => MAPPINGS,
+        }
+    }
+
+    /// How the program has to find this process.
+    fn proof(self) -> u32 {
+        match self {
+            Part::Tasks => FD,
+            Part::Mappings => MMAP,
+        }
+    }
 }
 
 fn packed(device: Device) -> u32 {
@@ -88,14 +104,18 @@ struct Search<'a> {
 }
 
 /// The program: writes a process and a way for each that it uses a wanted file system in.
-fn program(types: &Types<'_>, wanted: &Wanted, depth: Depth) -> Option<Vec<u64>> {
-    let task = types.parameter(TASKS, 1)?;
+fn program(types: &Types<'_>, wanted: &Wanted, part: Part) -> Option<Vec<u64>> {
+    let task = types.parameter(part.walk(), 1)?;
     let mut search = Search { code: Assembler::default(), types, wanted, task };
     let s = &mut search;
     let end = s.code.label();
     s.code.load(R6, R1, 0);
     s.code.load(R7, R1, 8);
     s.code.jump_if_null(R7, end);
+    if part == Part::Mappings {
+        s.code.load(R9, R1, 16);
+        s.code.jump_if_null(R9, end);
+    }
     s.code.load(R6, R6, 0);
     s.code.copy(R1, R7);
     s.look(task)?;
@@ -103,19 +123,14 @@ fn program(types: &Types<'_>, wanted: &Wanted, depth: Depth) -> Option<Vec<u64>>
     let [tgid] = s.way(task, &["tgid"])?.loads.try_into().ok()?;
     s.code.load_word(R1, R8, tgid);
     s.code.store_word(R10, RECORD, R1);
-    let (look, number) = (s.code.label(), s.way(task, &["pid"])?.loads);
-    s.code.jump_if(R1, wanted.me, look);
-    let [number] = number.try_into().ok()?;
-    s.code.load_word(R1, R8, number);
-    s.code.remainder(R1, wanted.share.of);
-    s.code.jump_unless(R1, wanted.share.part, end);
-    s.code.place(look);
-    s.path("fs", &["root"])?;
-    s.path("fs", &["pwd"])?;
-    s.path("mm", &["exe_file", "f_path"])?;
-    s.open_files()?;
-    if depth == Depth::Full {
-        s.mappings()?;
+    match part {
+        Part::Tasks => {
+            s.path("fs", &["root"])?;
+            s.path("fs", &["pwd"])?;
+            s.path("mm", &["exe_file", "f_path"])?;
+            s.open_files()?;
+        }
+        Part::Mappings => s.mapping(types.parameter(MAPPINGS, 2)?, end)?,
     }
     s.code.place(end);
     s.code.exit();
@@ -260,43 +275,15 @@ impl Search<'_> {
         Some(())
     }
 
-    fn mappings(&mut self) -> Option<()> {
-        let [new, next, destroy] = MAPPINGS;
-        let [again, hit, last, done, none] = [(); 5].map(|()| self.code.label());
-        let mapping = self.types.returned(next)?;
-        let memory = self.way(self.task, &["mm"])?;
-        let [count] = self.way(self.types.target(memory.end)?, &["map_count"])?.loads.try_into().ok()?;
-        let [memory] = memory.loads.try_into().ok()?;
-        self.skip_if_shared("mm", none)?;
-        self.code.load(R1, R8, memory);
-        self.code.jump_if_null(R1, none);
-        self.code.load_word(R9, R1, count);
-        self.iterator();
-        self.code.copy(R2, R7);
-        self.code.set(R3, 0);
-        self.call(new)?;
-        self.code.jump_if(R0, 0, again);
-        // It has just ended; or else it is changing its mappings, and is not waited for here.
-        self.code.jump_if(R0, 0_u32.wrapping_sub(Errno::ENOENT as u32), done);
-        self.code.jump(hit);
-        self.code.place(again);
-        self.iterator();
-        self.call(next)?;
-        self.code.jump_if_null(R0, last);
-        self.code.add(R9, -1);
-        self.code.copy(R1, R0);
-        self.look(mapping)?;
-        self.compare(mapping, &["vm_file", "f_path"], hit)?;
-        self.code.jump(again);
-        // Some kernels end early rather than wait for a process that is changing its mappings.
-        self.code.place(last);
-        self.code.jump_unless_positive(R9, done);
+    /// The mapping in R9.
+    fn mapping(&mut self, kind: u32, end: Label) -> Option<()> {
+        let hit = self.code.label();
+        self.code.copy(R1, R9);
+        self.look(kind)?;
+        self.compare(kind, &["vm_file", "f_path"], hit)?;
+        self.code.jump(end);
         self.code.place(hit);
         self.record(MMAP);
-        self.code.place(done);
-        self.iterator();
-        self.call(destroy)?;
-        self.code.place(none);
         Some(())
     }
 }
@@ -315,10 +302,9 @@ pub fn candidates(target: &Target, depth: Depth, call: &Call) -> Result<Vec<i32>
     }
     let device = target.superblock.ok_or_else(|| Error::generic("its users may have other files mapped"))?;
     let types = call.host.path(Path::new(TYPES));
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let of = if processors > 1 && (tasks >= WORTH_SHARING || in_test) { 2 } else { 1 };
+    let parts = if depth == Depth::Full { &[Part::Mappings, Part::Tasks][..] } else { &[Part::Tasks] };
     // Helpers do it: they may be killed for the attempt (seccomp(2)), and all that it takes goes with them.
-    let helpers = (0..of).map(|part| Helper::spawn(|_| search(&types, device, depth, Share { part, of })));
+    let helpers = parts.iter().map(|part| Helper::spawn(|_| search(&types, device, *part)));
     let helpers: Vec<Helper> = helpers.collect::<Result<_>>()?;
     let answers: Vec<_> = helpers
         .into_iter()
@@ -340,27 +326,26 @@ pub fn candidates(target: &Target, depth: Depth, call: &Call) -> Result<Vec<i32>
 }
 
 /// What one helper does: a number on each line.
-fn search(types: &Path, device: Device, depth: Depth, share: Share) -> Result<String> {
+fn search(types: &Path, device: Device, part: Part) -> Result<String> {
     #[cfg(debug_assertions)] // a kernel that is wrong, for the tests
     if let Some(names) = std::env::var("OCF_TEST_BPF").unwrap_or_default().strip_prefix("name") {
         return Ok(names.into());
     }
     let mine = bpf::landmark().or_generic("a file in memory")?;
-    let wanted = Wanted { device: packed(device), me: std::process::id(), mine: packed(mine), share };
+    let wanted = Wanted { device: packed(device), me: std::process::id(), mine: packed(mine) };
     let content = bpf::types(types).or_generic("the kernel's types")?;
-    let mut functions = vec![TASKS, CAST];
-    functions.extend(NUMBERS.iter().chain(&MAPPINGS));
+    let mut functions = vec![part.walk(), CAST];
+    functions.extend(NUMBERS);
     let types = Types::parse(&content, &functions);
     let program =
-        types.as_ref().and_then(|types| Some((program(types, &wanted, depth)?, types.function(TASKS)?)));
-    let (program, tasks) = program.ok_or_else(|| Error::generic("this kernel has other types"))?;
-    let mut walk = bpf::walk(&program, tasks, LICENCE).or_generic("a BPF program")?;
+        types.and_then(|types| Some((program(&types, &wanted, part)?, types.function(part.walk())?)));
+    let (program, iterator) = program.ok_or_else(|| Error::generic("this kernel has other types"))?;
+    let mut walk = bpf::walk(&program, iterator, LICENCE).or_generic("a BPF program")?;
     let mut records = Vec::new();
-    walk.read_to_end(&mut records).or_generic("a walk over all tasks")?;
+    walk.read_to_end(&mut records).or_generic("a BPF program's walk")?;
     let (found, ways) =
         parse(&records, wanted.me).ok_or_else(|| Error::generic("a BPF program wrote something else"))?;
-    let expected: &[u32] = if depth == Depth::Full { &[FD, MMAP] } else { &[FD] };
-    if !expected.iter().all(|way| ways.contains(way)) {
+    if !ways.contains(&part.proof()) {
         return Err(Error::generic("a BPF program does not find this process"));
     }
     Ok(found.iter().map(|pid| format!("{pid}\n")).collect())

@@ -11,7 +11,7 @@ use testkit::users::User;
 
 use crate::scenes::{Scene, running};
 
-const TIMEOUT_MS: u64 = 4000;
+const TIMEOUT_MS: u64 = 6000;
 
 fn stop(here: &Scene) -> Answer {
     here.data.clone().timeout_ms(TIMEOUT_MS).run("stop").within_ms(TIMEOUT_MS)
@@ -128,13 +128,13 @@ fn kernel_waiting_for_a_kernel_holder_does_not_spin() {
     let image = here.dir.join("inner.img");
     File::create(&image).unwrap().set_len(1 << 20).unwrap();
     let inner = Disk::of_image(&image);
-    let mut agent = here.data.clone().timeout_ms(4000).spawn("stop");
+    let mut agent = here.data.clone().timeout_ms(TIMEOUT_MS).spawn("stop");
     let pid = agent.id();
     wait_until("the agent has ended", || fields_of(pid)[0] == "Z");
     let ticks = cpu_ticks(pid);
     assert!(agent.wait().unwrap().code() == Some(GENERIC));
     // A hundred ticks are a second.
-    assert!(ticks < 60, "3.8 s of waiting took {ticks} ticks of CPU");
+    assert!(ticks < 120, "5 s of waiting took {ticks} ticks of CPU");
     drop(inner);
 }
 

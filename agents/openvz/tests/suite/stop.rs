@@ -113,6 +113,21 @@ fn a_lock_is_told_though_the_try_after_it_was_cut_off() {
     ct101(&machine).timeout_ms(8000).run("stop").answers(GENERIC).names("vzdump[4711]");
 }
 
+/// The agent itself hangs in the kernel, so that the process which waits for it has to answer.
+#[test]
+fn a_lock_is_told_though_the_look_after_it_hangs() {
+    let machine = running(openvz_node());
+    machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
+    let script = r#"case $1 in
+        status) echo CTID 101 exist mounted running ;;
+        stop) rm -f PROC; mkfifo PROC; exit 9 ;;
+        esac"#;
+    let file = machine.path("proc/vz/veinfo").display().to_string();
+    machine.tool("vzctl", Tool::Does(script.replace("PROC", &file)));
+    let answer = ct101(&machine).timeout_ms(4000).run("stop").within_ms(4000).answers(GENERIC);
+    answer.names("did not end in time").names("vzdump[4711]");
+}
+
 /// The exit code is not the state: the container is down, but its file system cannot be unmounted.
 #[test]
 fn a_root_directory_that_stays_mounted_is_a_failure_that_names_the_holder() {
@@ -190,7 +205,7 @@ fn a_configuration_that_cannot_be_read_leaves_the_word_to_vzctl() {
     fs::remove_file(machine.path("etc/vz/conf/101.conf")).unwrap();
     machine.folder("etc/vz/conf/101.conf");
     machine.tool("vzctl", Tool::Does("echo CTID 101 exist mounted down".into()));
-    ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("mounted");
+    ct101(&machine).timeout_ms(5000).run("stop").answers(GENERIC).names("mounted");
 }
 
 /// Its root directory has another name since it was started.
@@ -198,7 +213,7 @@ fn a_configuration_that_cannot_be_read_leaves_the_word_to_vzctl() {
 fn what_only_vzctl_knows_to_be_mounted_counts() {
     let machine = node();
     machine.tool("vzctl", Tool::Does("echo CTID 101 exist mounted down".into()));
-    ct101(&machine).timeout_ms(3000).run("stop").answers(GENERIC).names("mounted");
+    ct101(&machine).timeout_ms(5000).run("stop").answers(GENERIC).names("mounted");
 }
 
 /// Nobody can say from the files where it would be mounted; vzctl can.

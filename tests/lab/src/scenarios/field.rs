@@ -19,7 +19,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 const EXAMPLES: &str = "/usr/share/doc/holdfast/examples";
 /// The first has the most commands for pcs.
-const SYSTEMS: [&str; 4] = ["openvz-pair", "xen-drbd", "xen-ha", "xen-striped"];
+const SYSTEMS: [&str; 5] = ["openvz-pair", "xen-drbd", "xen-drbd-live", "xen-ha", "xen-striped"];
 /// The one that runs in a live cluster.
 const LIVE: &str = "storage-backend";
 const CRM: &str = "crm configure load update $folder/crm";
@@ -49,7 +49,32 @@ fn story(lab: &Lab) -> Result {
         // It takes seconds to start.
         || SYSTEMS.iter().skip(1).try_for_each(|system| example(two, system, PCS)),
     )?;
+    lab.step("Heartbeat reads the examples, and finds each script and nothing running", || haresources(two))?;
     live(lab, &disk)
+}
+
+/// What Heartbeat does with `haresources` before it starts anything; a file with a script that is not there is told apart.
+fn haresources(node: &Node) -> Result {
+    node.must(&format!(
+        "set -e
+         read_by_heartbeat() {{
+             said=$(/usr/share/heartbeat/ResourceManager verifyallidle 2>&1) || {{ echo \"$said\" >&2; return 1; }}
+             ! grep 'Cannot locate' <<<\"$said\" >&2
+         }}
+         count=0
+         for file in {EXAMPLES}/*/haresources; do
+             cp $file /etc/ha.d/haresources
+             keys=$(/usr/share/heartbeat/ResourceManager allkeys | xargs)
+             [ \"$keys\" = \"$(grep -v '^#' $file | awk '{{ print $2 }}' | xargs)\" ]
+             read_by_heartbeat
+             count=$((count + 1))
+         done
+         [ $count = 5 ]
+         echo 'node1 no-such-script::1' >/etc/ha.d/haresources
+         if read_by_heartbeat 2>/dev/null; then echo 'a missing script is not noticed' >&2; exit 1; fi
+         rm /etc/ha.d/haresources"
+    ))
+    .map(|_| ())
 }
 
 /// Does two things at the same time.

@@ -18,8 +18,8 @@ pub const SCENARIO: Scenario = Scenario {
     story,
 };
 
-pub(super) const HARESOURCES: &str = "deimos drbddisk::db Filesystem::/dev/drbd0::/Data/db openvz::101\n\
-                           phobos drbddisk::apps Filesystem::/dev/drbd1::/Data/apps openvz::102\n";
+/// The lines as published.
+pub(super) const HARESOURCES: &str = include_str!("../../../../packaging/examples/openvz-pair/haresources");
 const VZCTL: &[u8] = include_bytes!("../../standin/vzctl");
 /// What the system allows for one switch, with room for emulation on a busy machine.
 pub(super) const SWITCH: u64 = 240;
