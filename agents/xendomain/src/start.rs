@@ -1,14 +1,12 @@
 //! start: from nothing to a guest whose disks are connected.
 
-use crate::checks::GuestDisk;
 use crate::guest::{self, Guest};
 use crate::monitor::{PAUSE, is_receiving, unpause};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Start};
 use crate::{XenDomain, checks, disks, machine, memory, stop, unfinished};
-use ocf::drbd::{self, target::Target, verdict::Verdict};
-use ocf::{Call, Dialect, Error, Result};
+use ocf::{Call, Error, Result};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::thread::sleep;
@@ -69,7 +67,6 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
     let (path, config) = checks::description(agent, name, call)?;
     checks::is_not_libvirts(name, call)?;
     let disks = checks::disks(&config, call)?;
-    wait_for_promotion(&disks, call);
     checks::disks_are_ready(&disks, name, call)?;
     if machine::drbd_keeps_memory(call) && disks.iter().any(|disk| disk.drbd.is_some()) {
         call.log.warn(format_args!(
@@ -99,23 +96,6 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
             take_back(name, &error, call);
             record::remove(call, key);
             Err(error)
-        }
-    }
-}
-
-/// A cluster that may move the guest live must not order its start after the promotion of its disk, so both happen at the
-/// same time. What is found afterwards decides.
-fn wait_for_promotion(disks: &[GuestDisk], call: &Call) {
-    if call.dialect != Dialect::Ocf || call.dry_run {
-        return;
-    }
-    let until = call.within(call.remaining() / 3);
-    let is_secondary =
-        |target: &Target| drbd::verdict(target, call).is_ok_and(|verdict| verdict == Verdict::Secondary);
-    call.step("waiting for the promotion of the guest's disks");
-    for target in disks.iter().filter_map(|disk| disk.drbd.as_ref()) {
-        while is_secondary(target) && Instant::now() + PAUSE < until {
-            sleep(PAUSE);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::scenes::{
 
 #[track_caller]
 fn refused(machine: &Sandbox, names: &str) {
-    web(machine).timeout_ms(6000).run("start").answers(GENERIC).names(names);
+    web(machine).run("start").answers(GENERIC).names(names);
     assert!(changes(machine).is_empty(), "nothing may have been created");
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::Tool;
 use testkit::call::{CONFIGURED, GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
 
-use crate::scenes::{BINARY, PRIMARY, SECONDARY, bare, changes, domains, drbd, node, on, on_drbd, put, web};
+use crate::scenes::{BINARY, bare, changes, domains, node, on, put, web};
 
 #[test]
 fn a_guest_is_created_from_its_file_under_its_name() {
@@ -13,31 +13,6 @@ fn a_guest_is_created_from_its_file_under_its_name() {
     web(&machine).run("start").answers(SUCCESS).within(Duration::from_secs(3));
     assert_eq!(changes(&machine), [["create", "/etc/xen/web.cfg", "name=\"web\""]]);
     web(&machine).monitor().answers(SUCCESS);
-}
-
-/// As a cluster does for a guest that it may move live.
-#[test]
-fn a_disk_that_is_promoted_at_the_same_time_is_waited_for() {
-    let machine = on_drbd(SECONDARY);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            std::thread::sleep(Duration::from_secs(2));
-            drbd(&machine, PRIMARY);
-        });
-        let answer = web(&machine).run("start").answers(SUCCESS);
-        assert!(answer.elapsed >= Duration::from_millis(1500), "{answer}");
-    });
-}
-
-#[test]
-fn a_disk_that_nobody_promotes_is_waited_for_a_third_of_the_time_and_by_hand_not_at_all() {
-    let machine = on_drbd(SECONDARY);
-    let answer = web(&machine).timeout_ms(9000).run("start").answers(GENERIC).names("Secondary on this node");
-    assert!((2500..5000).contains(&answer.elapsed.as_millis()), "{answer}");
-    let by_hand = machine.host(testkit::Call::bare(BINARY));
-    let answer = by_hand.run_args(["--name", "web", "--timeout", "9", "start"]).exits(GENERIC);
-    assert!(answer.elapsed < Duration::from_millis(2500), "{answer}");
-    assert!(changes(&machine).is_empty());
 }
 
 #[test]
