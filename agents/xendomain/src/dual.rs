@@ -24,6 +24,23 @@ pub struct Dual {
     is_left: bool,
 }
 
+/// Why a command on the other node has not done what it should.
+#[derive(Debug)]
+enum Refused {
+    /// The node was not reached, and will not be in a moment.
+    Unreachable(Error),
+    /// The command itself failed, or had no time left.
+    There(Error),
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unreachable(why) | Refused::There(why) => why,
+        }
+    }
+}
+
 /// What has to be done for a disk before its guest can move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Need {
@@ -93,8 +110,8 @@ impl Dual {
             self.note.resources.push(name.clone());
             unfinished::write(call, &self.key, &self.note);
             allow(call, &name, true)
-                .and_then(|()| self.there(call, &allowance(&name, true)))
-                .and_then(|()| self.there(call, &["drbdadm", "primary", &name]))
+                .and_then(|()| Ok(self.there(call, &allowance(&name, true))?))
+                .and_then(|()| Ok(self.there(call, &["drbdadm", "primary", &name])?))
                 .map_err(|error| refused(error.reason()))?;
         }
         Ok(())
@@ -112,7 +129,7 @@ impl Dual {
 
     /// The guest has gone: this node gives its role back, and then nobody may have two.
     pub fn close_here(&self, call: &Call) {
-        self.close(call, &|name| here(call, &["secondary", name]));
+        self.close(call, &|name| here(call, &["secondary", name]).map_err(Refused::There));
     }
 
     /// The guest has stayed: the other node gives its role back.
@@ -120,7 +137,7 @@ impl Dual {
         self.close(call, &|name| self.there(call, &["drbdadm", "secondary", name]));
     }
 
-    fn close(&self, call: &Call, secondary: &dyn Fn(&str) -> Result<()>) {
+    fn close(&self, call: &Call, secondary: &dyn Fn(&str) -> Result<(), Refused>) {
         let mut is_closed = true;
         for name in &self.note.resources {
             is_closed &= self.is_taken_back(call, name, secondary);
@@ -131,7 +148,12 @@ impl Dual {
         }
     }
 
-    fn is_taken_back(&self, call: &Call, name: &str, secondary: &dyn Fn(&str) -> Result<()>) -> bool {
+    fn is_taken_back(
+        &self,
+        call: &Call,
+        name: &str,
+        secondary: &dyn Fn(&str) -> Result<(), Refused>,
+    ) -> bool {
         call.step(&format!("taking back the second Primary of {name}"));
         let mut result = Ok(());
         for attempt in 0..TRIES {
@@ -140,31 +162,36 @@ impl Dual {
                 break;
             }
             result = secondary(name);
-            if result.is_ok() || call.remaining() < Duration::from_secs(3) || attempt + 1 == TRIES {
+            let is_final = matches!(result, Ok(()) | Err(Refused::Unreachable(_)));
+            if is_final || call.remaining() < Duration::from_secs(3) || attempt + 1 == TRIES {
                 break;
             }
             sleep(PAUSE);
         }
         let here = allow(call, name, false);
-        let there = self.there(call, &allowance(name, false));
-        let errors: Vec<Error> = [result, here, there].into_iter().filter_map(Result::err).collect();
+        // Who could not be reached just now is not tried again: each try takes seconds.
+        let there = match result {
+            Err(Refused::Unreachable(_)) => Ok(()),
+            _ => self.there(call, &allowance(name, false)),
+        };
+        let results = [result.map_err(Error::from), here, there.map_err(Error::from)];
+        let errors: Vec<Error> = results.into_iter().filter_map(Result::err).collect();
         for error in &errors {
             call.log.error(format_args!("DRBD resource {name} may still have two Primaries: {error}"));
         }
         errors.is_empty()
     }
 
-    fn there(&self, call: &Call, words: &[&str]) -> Result<()> {
-        let output = peers::ssh(call, &self.note.address, call.remaining() / 6, words)?;
+    fn there(&self, call: &Call, words: &[&str]) -> Result<(), Refused> {
+        let output =
+            peers::ssh(call, &self.note.address, call.remaining() / 6, words).map_err(Refused::There)?;
         if output.succeeded() {
             return Ok(());
         }
-        Err(Error::generic(format_args!(
-            "{} on {}: {}",
-            words.join(" "),
-            self.note.address,
-            complaint(&output)
-        )))
+        let command = words.join(" ");
+        let why = Error::generic(format_args!("{command} on {}: {}", self.note.address, complaint(&output)));
+        // ssh itself.
+        Err(if output.code == Some(255) { Refused::Unreachable(why) } else { Refused::There(why) })
     }
 }
 

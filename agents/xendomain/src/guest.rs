@@ -112,16 +112,20 @@ pub fn kept(name: &str, call: &Call) -> Result<Option<u32>> {
 
 /// None: a domain came or went while it was looked at.
 fn try_look(name: &str, record: Option<&Record>, call: &Call) -> Result<Option<Guest>> {
-    // A domain that is dying has no name any more, but may still hold its disks.
-    let before =
-        record.map(|record| record.id).filter(|id| *id != 0 && !machine::disks(call, *id).is_empty());
+    // A domain that is dying has no name any more, but may still hold its disks. Their back ends leave sysfs and xenstored
+    // before the kernel has closed them, so the domain itself counts.
+    let recorded = record.map(|record| record.id).filter(|id| *id != 0);
+    let before = |domains: &[Domain]| {
+        let dies = |id: u32| domains.iter().any(|domain| domain.id == id && domain.run == Run::Dying);
+        recorded.filter(|id| dies(*id) || !machine::disks(call, *id).is_empty())
+    };
     let Some(mut store) = Store::open(call)? else {
         let domains = Toolstack::find(call).and_then(|tool| tool.list(call)).map_err(unknown(name))?;
-        return Ok(Some(sort(name, before, &domains, &named(&domains), call)));
+        return Ok(Some(sort(name, before(&domains), &domains, &named(&domains), call)));
     };
     let names = store.domains()?;
     let ours = |name_of: &str| part(name_of, name).is_some_and(|part| part != Part::Preserved);
-    if before.is_none() && !names.iter().any(|(_, found)| ours(found)) {
+    if recorded.is_none() && !names.iter().any(|(_, found)| ours(found)) {
         return Ok(Some(sort(name, None, &[], &names, call)));
     }
     let domains = Toolstack::find(call).and_then(|tool| tool.list(call)).map_err(unknown(name))?;
@@ -129,7 +133,7 @@ fn try_look(name: &str, record: Option<&Record>, call: &Call) -> Result<Option<G
     if names.iter().any(|(id, found)| ours(found) && !listed(*id)) {
         return Ok(None);
     }
-    Ok(Some(sort(name, before, &domains, &names, call)))
+    Ok(Some(sort(name, before(&domains), &domains, &names, call)))
 }
 
 /// Code 1: that the tool is missing does not mean that nothing runs.

@@ -34,6 +34,22 @@ pub fn disks(call: &Call, id: u32) -> Vec<String> {
     found
 }
 
+/// Whether DRBD's module hands the memory of guests itself to the network (its option disable_sendpage). What a lost link
+/// has not acknowledged stays there, and Linux waits for it before it lets go of a guest's disk, and of any other
+/// guest's: with some kernels until the next boot.
+pub fn drbd_keeps_memory(call: &Call) -> bool {
+    call.host.read_line("/sys/module/drbd/parameters/disable_sendpage").as_deref() == Some("N")
+}
+
+/// Why a domain may be dying for so long, for the end of a sentence.
+pub fn why_it_dies_slowly(call: &Call) -> &'static str {
+    if drbd_keeps_memory(call) {
+        ": if DRBD's link was lost, boot this node (and set drbd.disable_sendpage=1)"
+    } else {
+        ""
+    }
+}
+
 /// Whether an xl or xm process is at work on `what` (`migrate`, `migrate-receive`), for this guest if one is given: by
 /// its number, as this agent names it, or by its name, as a person does.
 pub fn tool_is_at(call: &Call, what: &[&str], guest: Option<(&str, u32)>) -> bool {

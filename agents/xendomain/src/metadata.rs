@@ -46,6 +46,9 @@ Differences from the agent Xen, and why:
 - Migrations look at both nodes afterwards, over ssh. migrate_to fails with 1 if the guest stays and with 6 if nobody
   knows which copy runs: after that a cluster stops both and starts none until somebody has looked.
 - A guest with a disk that is on this node alone is not moved (shared_disks).
+- Start warns if DRBD's module hands the memory of guests itself to the network (its option disable_sendpage is not 1):
+  then a link that is lost can keep a stopped guest's memory and disk, with current kernels until the node is booted, and
+  stop does not succeed before.
 - Two Primaries are allowed for the time of a migration only, if they were not allowed before (drbd_dual_primary). What
   a killed migration, or one with an unclear end, leaves of that is taken back by a later action on the same node, once
   one node alone has the guest; DRBD never takes the role from a node that has the disk open.

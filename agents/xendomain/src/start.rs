@@ -5,7 +5,7 @@ use crate::monitor::{PAUSE, is_receiving, unpause};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Start};
-use crate::{XenDomain, checks, disks, memory, stop, unfinished};
+use crate::{XenDomain, checks, disks, machine, memory, stop, unfinished};
 use ocf::{Call, Error, Result};
 use std::ffi::OsStr;
 use std::path::Path;
@@ -68,6 +68,11 @@ fn create(agent: &XenDomain, name: &str, key: &str, call: &Call) -> Result<()> {
     checks::is_not_libvirts(name, call)?;
     let disks = checks::disks(&config, call)?;
     checks::disks_are_ready(&disks, name, call)?;
+    if machine::drbd_keeps_memory(call) && disks.iter().any(|disk| disk.drbd.is_some()) {
+        call.log.warn(format_args!(
+            "a lost link of DRBD can keep guest {name} from stopping: set the option disable_sendpage=1 of its module"
+        ));
+    }
     // Its second Primary would be a witness against this start.
     unfinished::finish(agent, name, &Guest::Absent(Vec::new()), call);
     agent.is_nowhere_else(tool, &disks, name, call)?;

@@ -5,7 +5,8 @@ use crate::monitor::{PAUSE, unpause};
 use crate::record::{self, Record};
 use crate::toolstack::{Toolstack, complaint};
 use crate::verdict::{self, Stop};
-use crate::{XenDomain, disks, memory, unfinished};
+use crate::{XenDomain, disks, machine, memory, unfinished};
+use ocf::state::xen::list::Run;
 use ocf::{Call, Error, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -59,7 +60,8 @@ pub fn stop(agent: &XenDomain, call: &Call) -> Result<()> {
                 seen.extend(guest.ids());
                 if let Guest::Dying(id) = guest {
                     let left = disks::left_of(call, id).unwrap_or_default().join(", ");
-                    last = format!("what is left of it (domain {id}) is dying {left}");
+                    let why = machine::why_it_dies_slowly(call);
+                    last = format!("what is left of it (domain {id}) is dying {left}{why}");
                 }
                 if let Guest::Live(id) = guest
                     && !unfinished
@@ -220,7 +222,7 @@ pub fn destroy(name: &str, id: u32, call: &Call) -> Result<()> {
         while Instant::now() < next {
             let remains = match what_is_left(id, tool, call) {
                 Ok(left) if left.is_empty() => return Ok(()),
-                Ok(left) => format!("{left} is left"),
+                Ok(left) => left,
                 Err(error) => error.reason().to_string(),
             };
             let why = format!("domain {id} of guest {name} is not gone: {remains} {last}");
@@ -237,11 +239,11 @@ pub fn destroy(name: &str, id: u32, call: &Call) -> Result<()> {
 fn what_is_left(id: u32, tool: Toolstack, call: &Call) -> Result<String> {
     let disks = disks::left_of(call, id)?;
     if !disks.is_empty() {
-        return Ok(disks.join(", "));
+        return Ok(format!("{} is left", disks.join(", ")));
     }
     let domains = tool.list(call)?;
-    Ok(domains
-        .iter()
-        .find(|domain| domain.id == id)
-        .map_or_else(String::new, |domain| format!("{:?}", domain.run)))
+    Ok(domains.iter().find(|domain| domain.id == id).map_or_else(String::new, |domain| match domain.run {
+        Run::Dying => format!("it is dying{}", machine::why_it_dies_slowly(call)),
+        run => format!("{run:?} is left"),
+    }))
 }

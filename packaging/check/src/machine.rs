@@ -117,6 +117,22 @@ impl Machine {
         files.any(|file| fs::read_to_string(file).is_ok_and(|text| text.lines().any(makes)))
     }
 
+    /// Whether a yes-or-no option of a kernel module is set when it is loaded.
+    pub fn has_module_option(&self, module: &str, option: &str) -> bool {
+        let is_yes = |word: &str| {
+            word.split_once('=')
+                .is_some_and(|(name, value)| name == option && matches!(value, "1" | "y" | "Y"))
+        };
+        listed(&self.path("etc/modprobe.d")).iter().filter_map(|file| fs::read_to_string(file).ok()).any(
+            |text| {
+                text.lines().any(|line| {
+                    let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+                    words.next() == Some("options") && words.next() == Some(module) && words.any(is_yes)
+                })
+            },
+        )
+    }
+
     /// The files of a folder that have to do with starting at boot.
     pub fn names_in(&self, inside: &str) -> Vec<String> {
         let files = listed(&self.path(inside));

@@ -297,6 +297,7 @@ fn mapped_disks(machine: &Machine, findings: &mut Vec<Finding>) {
 
 /// The guests that lie in /etc/xen, whoever starts them.
 fn xen_guests(machine: &Machine, findings: &mut Vec<Finding>) {
+    let mut on_drbd = Vec::new();
     for file in machine.names_in("etc/xen") {
         let place = format!("etc/xen/{file}");
         let Some(text) = machine.text(&place) else { continue };
@@ -309,6 +310,7 @@ fn xen_guests(machine: &Machine, findings: &mut Vec<Finding>) {
             continue;
         }
         let name = assignment(&text, "name").unwrap_or_else(|| file.trim_end_matches(".cfg").into());
+        on_drbd.push(name.clone());
         let mut warn = |text: String| findings.push(at(machine, &place, Severity::Warning, text));
         if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit()) {
             warn(format!("guest {name} has a number for a name: xl takes it for a domain id"));
@@ -323,6 +325,14 @@ fn xen_guests(machine: &Machine, findings: &mut Vec<Finding>) {
                 }
             }
         }
+    }
+    if !on_drbd.is_empty() && !machine.has_module_option("drbd", "disable_sendpage") {
+        let text = format!(
+            "no file has 'options drbd disable_sendpage=1': when DRBD's link is lost, a page of {} may stay in it, and the guest \
+             can only be stopped by booting the node",
+            on_drbd.join(" or ")
+        );
+        findings.push(at(machine, "etc/modprobe.d", Severity::Warning, text));
     }
 }
 

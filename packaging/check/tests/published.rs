@@ -107,6 +107,7 @@ fn xen_ha_blanks_keys_names_and_lines() {
         "haresources:4: error: haxendomains::domain2 uses /dev/drbd1",
         "drbd.conf: warning: domain1: group is of DRBD 8.0 and before",
         "drbd.conf: warning: domain2: group is of DRBD 8.0 and before",
+        "etc/modprobe.d: warning: no file has 'options drbd disable_sendpage=1': when DRBD's link is lost, a page of domain1 or domain2",
     ]);
 }
 
@@ -129,6 +130,7 @@ fn xen_drbd_two_primaries_boot_and_shutdown() {
         "etc/drbd.conf: warning: web: allow-two-primaries for ever",
         "error: xen-drbd is not started at boot (xend is: the published update-rc.d line named it)",
         "etc/xen/topology.py: warning: i_am is 'one', so the file differs between the nodes",
+        "etc/modprobe.d: warning: no file has 'options drbd disable_sendpage=1'",
     ]);
 }
 
@@ -141,12 +143,23 @@ fn xen_striped_a_table_by_hand_a_number_for_a_name_and_a_local_disk() {
     ];
     let by_hand = "etc/drbd.conf: warning: vm100 is on /dev/mapper/root100, which a boot takes away";
     let node = Node::of("xen-striped");
+    let sendpage = "etc/modprobe.d: warning: no file has 'options drbd disable_sendpage=1'";
+    node.finds(&[by_hand, rest[0], rest[1], rest[2], sendpage]);
+    for not in [
+        "# options drbd disable_sendpage=1",
+        "options drbd disable_sendpage=0",
+        "options loop disable_sendpage=1",
+    ] {
+        node.file("etc/modprobe.d/drbd.conf", not).finds(&[by_hand, rest[0], rest[1], rest[2], sendpage]);
+    }
+    node.file("etc/modprobe.d/drbd.conf", "options drbd minor_count=8 disable_sendpage=Y # Xen\n");
     node.finds(&[by_hand, rest[0], rest[1], rest[2]]);
     node.file("etc/rc.local", "# dmsetup create root100 /etc/dmtab.100\ndmsetup create root10 /x\n");
     node.finds(&[by_hand, rest[0], rest[1], rest[2]]);
     node.file("etc/init.d/stripes", "/sbin/dmsetup create root100 /etc/dmtab.100\n").finds(&rest);
     // Device-mapper's names of LVM's volumes are made by LVM.
     let node = Node::of("xen-striped");
+    node.file("etc/modprobe.d/drbd.conf", "options drbd disable_sendpage=1");
     fs::remove_file(node.path("etc/dmtab.100")).unwrap();
     node.finds(&rest);
 }

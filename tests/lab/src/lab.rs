@@ -9,7 +9,7 @@ use crate::{Doing, Result, failed};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 /// A run: its nodes, the network between them, its clock.
@@ -164,6 +164,17 @@ impl Lab {
         }
         self.done(what);
         Ok(begin.elapsed())
+    }
+
+    /// The same on all nodes at the same time.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub fn on_all(&self, work: impl Fn(&Node) -> Result + Sync) -> Result {
+        thread::scope(|scope| {
+            let nodes: Vec<_> = self.nodes.iter().map(|node| scope.spawn(|| work(node))).collect();
+            nodes.into_iter().try_for_each(|node| node.join().map_err(|_| failed("a thread ended"))?)
+        })
     }
 
     /// Watches for `seconds` that `condition` keeps holding.

@@ -19,6 +19,7 @@ both) turn "$id" ---ss-
     end 'migration sender: Giving target permission to start.' '** Migration failed during final handshake **' '** CHECK AT BOTH ENDS **'; exit 1 ;;
 both-arrived) sed -i "s/^$id web .*/$id web--migratedaway ---ss-/" "$list"; echo web--migratedaway >"$store/$id/name"; arrive web
     end '** CHECK AT BOTH ENDS **'; exit 1 ;;
+cut-off) rm "$root/peer"; end 'migration sender: Resumed OK.'; exit 1 ;;
 lies) end 'Migration successful.'; exit 0 ;;
 two) arrive web; end 'Migration successful.'; exit 0 ;;
 hang) exec sleep 600 ;;
@@ -28,6 +29,7 @@ esac
 
 /// What the other node does beside its list: destroys stale copies, and drbdadm.
 const THERE: &str = r#"
+[ -f "$root/peer" ] || { echo 'ssh: connect to host node2 port 22: Connection timed out' >&2; exit 255; }
 command="$last3 $last2 $last1"
 case "$last2 $last1" in
 "destroy "*) grep -v -- '--incoming' "$root/peer" >"$root/peer.new"; mv "$root/peer.new" "$root/peer" ;;
@@ -112,6 +114,19 @@ fn a_guest_that_stays_is_a_failure_and_still_runs() {
         to(&machine).run("migrate_to").answers(GENERIC).names(names);
         web(&machine).monitor().answers(SUCCESS);
     }
+}
+
+/// ssh needs seconds to find out, and a cluster waits for the answer.
+#[test]
+fn a_node_that_cannot_be_reached_any_more_is_asked_once_to_give_its_role_back() {
+    let machine = pair(PRIMARY);
+    on(&machine, "migrate", "cut-off");
+    to(&machine).run("migrate_to").answers(GENERIC).names("stays on this node");
+    assert_eq!(there(&machine)[2..], ["drbdadm secondary r0"]);
+    assert_eq!(here(&machine), [ALLOW, FORBID]);
+    let notes = std::fs::read_dir(machine.path("run/holdfast/xendomain")).unwrap();
+    let names = notes.map(|note| note.unwrap().file_name().into_string().unwrap());
+    assert!(names.into_iter().any(|name| name.ends_with("+two-primaries")), "a later action goes on with it");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use testkit::Sandbox;
 use testkit::call::{GENERIC, INSTALLED, NOT_RUNNING, SUCCESS};
 
-use crate::scenes::{bare, changes, domains, node, on, put, web, with};
+use crate::scenes::{PRIMARY, bare, changes, domains, node, on, on_drbd, put, web, with};
 use crate::xenstored::leave_dead_socket;
 
 #[track_caller]
@@ -203,7 +203,7 @@ fn a_dying_guest_is_neither_running_nor_stopped() {
     assert!(changes(&machine).is_empty(), "there is nothing to do but to wait");
 }
 
-/// The name goes first, the disks last: a domain without a name is only known by the record of its start.
+/// The name goes first, then the disks' entries, and then the disks: such a domain is only known by the record of its start.
 #[test]
 fn a_dying_guest_that_has_lost_its_name_still_holds_its_disks() {
     let machine = node();
@@ -220,7 +220,31 @@ fn a_dying_guest_that_has_lost_its_name_still_holds_its_disks() {
     web(&machine).timeout_ms(4000).run("start").answers(GENERIC).names("vbd-5-51712");
     std::fs::remove_dir_all(machine.path("sys/bus/xen-backend/devices/vbd-5-51712")).unwrap();
     std::fs::remove_dir_all(machine.path("store/local/domain/0/backend/vbd/5")).unwrap();
+    monitor_fails(&machine, "dying");
+    web(&machine).timeout_ms(4000).run("stop").answers(GENERIC).names("dying").within_ms(4000);
+    machine.file("domains", "0 Domain-0 r-----\n");
     monitor(&machine, NOT_RUNNING);
+    web(&machine).run("stop").answers(SUCCESS);
+}
+
+/// Seen with DRBD 8.4 under Linux 6.1: its socket keeps a page of the guest until the node is booted.
+#[test]
+fn a_guest_that_a_lost_link_of_drbd_may_keep_is_explained_and_warned_of_before() {
+    for (option, says) in [("N", true), ("Y", false)] {
+        let machine = on_drbd(PRIMARY);
+        machine.file("sys/module/drbd/parameters/disable_sendpage", format!("{option}\n"));
+        let answer = web(&machine).run("start").answers(SUCCESS);
+        assert_eq!(answer.stderr.contains("disable_sendpage=1"), says, "{answer}");
+        on(&machine, "destroy", "dying");
+        on(&machine, "shutdown", "ignore");
+        let call = web(&machine).param("shutdown_timeout", "0").timeout_ms(4000);
+        let first = call.run("stop").answers(GENERIC).within_ms(4000);
+        std::fs::remove_dir_all(machine.path("sys/bus/xen-backend/devices/vbd-5-51712")).unwrap();
+        std::fs::remove_dir_all(machine.path("store/local/domain/0/backend/vbd/5")).unwrap();
+        assert!(first.reason().unwrap().contains("vbd-5-51712"), "{first}");
+        let again = web(&machine).timeout_ms(4000).run("stop").answers(GENERIC).names("dying");
+        assert_eq!(again.reason().unwrap().contains("boot this node"), says, "{again}");
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ impl Line {
 fn story(lab: &Lab) -> Result {
     let (skylla, charybda) = (lab.node(1), lab.node(2));
     let [first, second] = &[Line::new("domain1", 0), Line::new("domain2", 1)];
+    xen::drbd_option(lab)?;
     agents::install(lab)?;
     agents::require(skylla, "xendomain")?;
     drbd::create(lab, &[first.disk.clone(), second.disk.clone()], "ext4")?;

@@ -33,6 +33,7 @@ fn story(lab: &Lab) -> Result {
     let mut guest = Guest::new("100", &disk.device());
     guest.disks.push("phy:/dev/vg-sda/swap100,xvdb,w".into());
     guest.words = "FS=xfs".into();
+    xen::drbd_option(lab)?;
     agents::install(lab)?;
     agents::require(erdbeere, "xendomain")?;
     lab.step("three volume groups on each node, a stripe of three volumes, DRBD on it", || {
@@ -149,7 +150,7 @@ fn disks(node: &Node) -> Result {
 fn prepare(lab: &Lab, disk: &Resource) -> Result {
     let names: Vec<(&str, &str)> = lab.nodes().iter().map(|node| (node.name(), node.address())).collect();
     let config = disk.config(&names).replace("/dev/mapper/vm100", "/dev/mapper/root100");
-    for node in lab.nodes() {
+    lab.on_all(|node| {
         node.put("/etc/dmtab.100", 0o644, DMTAB.as_bytes())?;
         node.put("/etc/drbd.d/vm100.res", 0o644, config.as_bytes())?;
         disks(node)?;
@@ -160,14 +161,12 @@ fn prepare(lab: &Lab, disk: &Resource) -> Result {
              done >&2
              mkswap -q /dev/vg-sda/swap100 >&2; dmsetup create root100 /etc/dmtab.100; drbdadm create-md --force vm100 >&2
              drbdadm up vm100",
-        )?;
-    }
+        )
+        .map(|_| ())
+    })?;
     lab.eventually("vm100 is connected", 60, || disk.is(lab.node(1), &["cs:Connected"]))?;
     lab.node(1).must(
         "set -e; drbdadm new-current-uuid --clear-bitmap vm100; drbdadm primary vm100; mkfs.xfs -q -f -K /dev/drbd0",
     )?;
-    for node in lab.nodes() {
-        node.must("drbdadm down vm100; dmsetup remove --retry root100")?;
-    }
-    Ok(())
+    lab.on_all(|node| node.must("drbdadm down vm100; dmsetup remove --retry root100").map(|_| ()))
 }

@@ -3,7 +3,6 @@
 use crate::{Doing, Lab, Node, Output, Result, failed};
 use std::fs;
 use std::path::PathBuf;
-use std::thread;
 
 /// Where they go.
 pub const PROVIDER: &str = "/usr/lib/ocf/resource.d/holdfast";
@@ -17,11 +16,7 @@ pub const THEIR_SCRIPT: &str = "/etc/ha.d/resource.d/drbddisk.holdfast-aside";
 pub fn install(lab: &Lab) -> Result {
     lab.step("our package is installed", || {
         let package = package()?;
-        thread::scope(|scope| {
-            let nodes: Vec<_> =
-                lab.nodes().iter().map(|node| scope.spawn(|| install_on(node, &package))).collect();
-            nodes.into_iter().try_for_each(|node| node.join().map_err(|_| failed("a thread ended"))?)
-        })
+        lab.on_all(|node| install_on(node, &package))
     })
 }
 

@@ -81,7 +81,10 @@ impl Resource {
 pub fn create(lab: &Lab, resources: &[Resource], fstype: &str) -> Result {
     let pair: Vec<&Node> = lab.nodes().iter().take(2).collect();
     let names: Vec<(&str, &str)> = pair.iter().map(|node| (node.name(), node.address())).collect();
-    for node in &pair {
+    lab.on_all(|node| {
+        if node.number() > pair.len() {
+            return Ok(());
+        }
         let mut line = "set -e\n".to_owned();
         let mut groups: Vec<&str> = resources.iter().map(|resource| resource.group.as_str()).collect();
         groups.dedup();
@@ -95,8 +98,8 @@ pub fn create(lab: &Lab, resources: &[Resource], fstype: &str) -> Result {
             let _ = writeln!(line, "drbdadm create-md --force {name} >/dev/null");
             let _ = writeln!(line, "drbdadm up {name}");
         }
-        node.must(&line)?;
-    }
+        node.must(&line).map(|_| ())
+    })?;
     for resource in resources {
         lab.eventually(&format!("{} is connected", resource.name), 60, || {
             pair.iter().all(|node| resource.is(node, &["cs:Connected", "ds:Inconsistent/Inconsistent"]))

@@ -5,6 +5,7 @@ pub mod client;
 pub mod cost;
 pub mod data;
 pub mod drbd;
+pub mod fencing;
 pub mod heartbeat;
 pub mod lrm;
 pub mod pacemaker;

@@ -198,21 +198,52 @@ pub fn empty(node: &Node, device: &str) -> Result {
     node.must(&format!("dd if=/dev/zero of={device} bs=1M count=4 oflag=direct status=none")).map(|_| ())
 }
 
+/// What a host of guests on DRBD needs before DRBD's module is loaded. Without it a link that is lost keeps pages of the
+/// guest in DRBD's socket, and nothing but a boot gets the guest's disk back.
+///
+/// # Errors
+/// When a node refuses.
+pub fn drbd_option(lab: &Lab) -> Result {
+    let option = b"options drbd disable_sendpage=1\n";
+    lab.nodes().iter().try_for_each(|node| node.put("/etc/modprobe.d/drbd.conf", 0o644, option))
+}
+
+/// Where xl is while something else has its place.
+pub const REAL: &str = "/run/real/xl";
+
+/// Puts a script into xl's place, which can run the real one; none puts xl back.
+///
+/// # Errors
+/// When the node refuses.
+pub fn replace_xl(node: &Node, script: Option<&str>) -> Result {
+    const XL: &str = "/usr/sbin/xl";
+    let Some(script) = script else {
+        return node.must(&format!("mv {XL}.away {XL}")).map(|_| ());
+    };
+    // What it is depends on the name by which it is called.
+    node.must(&format!(
+        "mkdir -p /run/real && if [ -h {XL} ]; then ln -sf \"$(readlink -f {XL})\" {REAL}; else cp -p {XL} {REAL}; fi
+         mv {XL} {XL}.away"
+    ))?;
+    node.put(XL, 0o755, script.as_bytes())
+}
+
 /// Puts the guests' kernel on all nodes and starts Xen's daemons.
 ///
 /// # Errors
 /// When a node refuses.
 pub fn prepare(lab: &Lab) -> Result {
-    let initramfs = initramfs(lab.node(1))?;
-    for node in lab.nodes() {
-        node.put(KERNEL, 0o644, &fs::read(lab.images().kernel())?)?;
-        node.put(INITRAMFS, 0o644, &initramfs)?;
-        node.put("/etc/default/xen", 0o644, b"XENCONSOLED_ARGS=--log=guest\n")?;
-        node.must(&format!("mkdir -p {CONSOLES} && ssh-keygen -A >/dev/null"))?;
-        start_on(node)?;
-    }
-    lab.done("Xen's daemons run on all nodes");
-    Ok(())
+    lab.step("Xen's daemons run on all nodes", || {
+        let initramfs = initramfs(lab.node(1))?;
+        let kernel = fs::read(lab.images().kernel())?;
+        lab.on_all(|node| {
+            node.put(KERNEL, 0o644, &kernel)?;
+            node.put(INITRAMFS, 0o644, &initramfs)?;
+            node.put("/etc/default/xen", 0o644, b"XENCONSOLED_ARGS=--log=guest\n")?;
+            node.must(&format!("mkdir -p {CONSOLES} && ssh-keygen -A >/dev/null"))?;
+            start_on(node)
+        })
+    })
 }
 
 /// What a node's boot does: Xen's daemons, and ssh, over which guests move.
