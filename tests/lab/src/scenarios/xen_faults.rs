@@ -20,9 +20,7 @@ fn nothing_is_left(lab: &Lab, node: &Node, name: &str) -> Result {
 }
 
 /// DRBD becomes Secondary between the agent's look and the creation: xl succeeds, and the guest's disk is dead for good.
-pub fn dead_disk(lab: &Lab, node: &Node, guest: &Guest) -> Result {
-    let name = &guest.name;
-    expect(lab, "stop", &ask(node, "stop", name, AMPLE)?, DONE, &[])?;
+pub fn dead_disk(lab: &Lab, node: &Node, name: &str) -> Result {
     let script = format!(
         "#!/bin/sh\n[ \"$1\" = create ] && drbdadm secondary vm100\n{REAL} \"$@\"; code=$?\n\
          [ \"$1\" = create ] && echo $code >/run/xl.code\nexit $code\n"
@@ -34,9 +32,7 @@ pub fn dead_disk(lab: &Lab, node: &Node, guest: &Guest) -> Result {
     nothing_is_left(lab, node, name)?;
     expect(lab, "monitor", &ask(node, "monitor", name, AMPLE)?, STOPPED, &[])?;
     xen::replace_xl(node, None)?;
-    node.must("drbdadm primary vm100")?;
-    expect(lab, "start, over a Primary", &ask(node, "start", name, AMPLE)?, DONE, &[])?;
-    guest.boots_on(lab, node)
+    node.must("drbdadm primary vm100").map(|_| ())
 }
 
 /// All the others, on volumes of one node.
@@ -135,18 +131,12 @@ fn killed_tools(lab: &Lab, node: &Node, web: &Guest) -> Result {
     // The boots that were killed may have written, or not.
     web.boots.set(xen::records(node, "/dev/vg-sdb/web")?.boots);
     node.must("xl create -p /etc/xen/web 'name=\"web--incoming\"' >&2")?;
-    expect(
-        lab,
-        "what a migration left does not run",
-        &ask(node, "monitor", "web", AMPLE)?,
-        STOPPED,
-        &["incoming"],
-    )?;
+    expect(lab, "what a migration left does not run", &ask(node, "monitor", "web", AMPLE)?, STOPPED, &[])?;
     expect(lab, "start clears it away", &ask(node, "start", "web", AMPLE)?, DONE, &[])?;
     lab.check("it is gone", node.says("! xl list | grep -q incoming"))?;
     web.boots_on(lab, node)?;
     node.must("xl pause web")?;
-    expect(lab, "a paused guest is there", &ask(node, "monitor", "web", AMPLE)?, DONE, &["paused"])?;
+    expect(lab, "a paused guest is there", &ask(node, "monitor", "web", AMPLE)?, DONE, &[])?;
     kill("shutdown", "0")?;
     expect(
         lab,

@@ -62,6 +62,7 @@ fn story(lab: &Lab) -> Result {
     erdbeere.must("umount /mnt/install && lvchange -an vg-sda/swap100")?;
     expect(lab, "start refuses without the swap disk", &ask(erdbeere, "start")?, FAILED, &["swap100"])?;
     erdbeere.must("lvchange -ay vg-sda/swap100")?;
+    xen_faults::dead_disk(lab, erdbeere, &guest.name)?;
     expect(lab, "start", &ask(erdbeere, "start")?, DONE, &[])?;
     guest.boots_on(lab, erdbeere)?;
     let answer = call(
@@ -95,7 +96,6 @@ fn story(lab: &Lab) -> Result {
         disk.is(erdbeere, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
     })?;
     guest.goes_on(lab, erdbeere)?;
-    xen_faults::dead_disk(lab, erdbeere, &guest)?;
     stop_all(lab, erdbeere)?;
     expect(lab, "promote on himbeere", &storage(himbeere, "promote")?, DONE, &[])?;
     himbeere.must("mkdir -p /mnt/install && mount /dev/drbd0 /mnt/install")?;
