@@ -151,7 +151,10 @@ fn both_ends(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     expect(lab, "stop on one", &act(from, "stop", &[])?, DONE, &[])?;
     lab.check("nothing is left there", from.says("! xl list | grep -q web"))?;
     again(lab, disk, to, from)?;
-    guest.goes_on(lab, to)
+    guest.goes_on(lab, to)?;
+    expect(lab, "stop on two", &act(to, "stop", &[])?, DONE, &[])?;
+    guest.all_is_at(lab, to, &disk.device())?;
+    to.must("drbdadm secondary web").map(|_| ())
 }
 
 /// An administrator puts DRBD right after the link was lost: `good` has the guest's data.
@@ -177,8 +180,8 @@ fn again(lab: &Lab, disk: &Resource, good: &Node, other: &Node) -> Result {
 const SECTIONS: &str = "\tdisk {\n\t\tfencing resource-and-stonith;\n\t}\n\thandlers {\n\
      \t\tfence-peer \"/usr/lib/drbd/crm-fence-peer.sh\";\n\t\tunfence-peer \"/usr/lib/drbd/crm-unfence-peer.sh\";\n\t}\n";
 
-/// Pacemaker finds the guest on two, makes both nodes Primary and moves it home to one. Then the second Primary is taken
-/// away, and the guest is started again after a power failure. No action fails.
+/// Pacemaker starts the guest and moves it while both nodes are Primary; then the second Primary is taken away, and the
+/// guest is started again after a power failure. No action fails.
 fn by_pacemaker(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (one, two) = (lab.node(1), lab.node(2));
     let net = "\t\tallow-two-primaries yes;\n".to_owned();
@@ -190,33 +193,37 @@ fn by_pacemaker(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
         node.must("drbdadm adjust web").map(|_| ())
     })?;
     let cib = pacemaker::cib(&fencing::device(lab)?, "").replace("pacemaker-3.0", "pacemaker-3.8");
-    // It is to go home.
-    pacemaker::start(lab, &cib.replace("stickiness\" value=\"100\"", "stickiness\" value=\"10\""))?;
-    pacemaker::option(two, "stonith-enabled", "true")?;
+    pacemaker::start(lab, &cib)?;
+    pacemaker::option(one, "stonith-enabled", "true")?;
     lab.step("the example is loaded with crm", || {
-        two.must(&format!("crm configure load update {EXAMPLE} 2>&1"))
+        one.must(&format!("crm configure load update {EXAMPLE} 2>&1"))
     })?;
+    guest.boots_on(lab, one)?;
     lab.eventually("both nodes are Primary", SWITCH, || {
         disk.is(one, &["cs:Connected", "ro:Primary/Primary"])
     })?;
-    lab.eventually("it has come home to one", SWITCH, || guest.runs(one) && !guest.runs(two))?;
-    guest.goes_on(lab, one)?;
+    lab.step("Pacemaker is asked to move it", || {
+        one.must("crm_resource --resource web --move --node two 2>&1")
+    })?;
+    lab.eventually("it has come to two", SWITCH, || guest.runs(two) && !guest.runs(one))?;
+    guest.goes_on(lab, two)?;
     lab.step("one Primary is enough now", || {
-        two.must(
+        one.must(
             "crm_resource --resource disks_web --meta --set-parameter promoted-max --parameter-value 1 2>&1",
         )
     })?;
-    lab.eventually("only one is Primary", SWITCH, || {
-        disk.is(one, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
+    lab.eventually("only two is Primary", SWITCH, || {
+        disk.is(two, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
     })?;
-    guest.goes_on(lab, one)?;
+    one.must("crm_resource --resource web --clear 2>&1")?;
+    guest.goes_on(lab, two)?;
     lab.check("it runs once", guest.places(lab) == 1)?;
-    no_failure(lab, two)?;
-    fencing::kill(one, two)?;
-    lab.done("one has lost power");
-    // The boots are counted: since the first one there was none.
-    guest.boots_on(lab, two)?;
-    no_failure(lab, two)
+    no_failure(lab, one)?;
+    fencing::kill(two, one)?;
+    lab.done("two has lost power");
+    // The boots are counted: on two there was none.
+    guest.boots_on(lab, one)?;
+    no_failure(lab, one)
 }
 
 fn no_failure(lab: &Lab, node: &Node) -> Result {
