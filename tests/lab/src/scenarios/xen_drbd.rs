@@ -166,10 +166,16 @@ fn again(lab: &Lab, disk: &Resource, good: &Node, other: &Node) -> Result {
         other.name(),
         disk.line(other)
     ));
+    // Both were Primary when they lost each other, so to DRBD this is a split brain, though only one was written to. They
+    // must not meet before it has been said whose data count.
+    good.must("drbdadm disconnect web")?;
+    other.must("drbdadm disconnect web")?;
+    lab.eventually(&format!("{} is Secondary", other.name()), 60, || {
+        other.says("drbdadm secondary web 2>/dev/null") && disk.is(other, &["ro:Secondary/"])
+    })?;
     lab.hub().mend(1, 2);
-    // Both were Primary when they lost each other, so to DRBD this is a split brain, though only one was written to.
-    other.must("drbdadm secondary web; drbdadm disconnect web; drbdadm connect --discard-my-data web")?;
-    good.must("drbdadm disconnect web; drbdadm connect web")?;
+    other.must("drbdadm connect --discard-my-data web")?;
+    good.must("drbdadm connect web")?;
     lab.eventually("DRBD is in step again", 120, || {
         disk.is(good, &["cs:Connected", "ro:Primary/Secondary", "ds:UpToDate/UpToDate"])
     })?;
