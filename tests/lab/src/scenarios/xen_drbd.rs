@@ -171,7 +171,7 @@ fn again(lab: &Lab, disk: &Resource, good: &Node, other: &Node) -> Result {
     good.must("drbdadm disconnect web")?;
     other.must("drbdadm disconnect web")?;
     lab.eventually(&format!("{} is Secondary", other.name()), 60, || {
-        other.says("drbdadm secondary web 2>/dev/null") && disk.is(other, &["ro:Secondary/"])
+        other.says("drbdadm secondary web 2>/dev/null") && disk.is(other, &["ro:Secondary/Unknown"])
     })?;
     lab.hub().mend(1, 2);
     other.must("drbdadm connect --discard-my-data web")?;
