@@ -54,6 +54,7 @@ fn story(lab: &Lab) -> Result {
     xen::prepare(lab)?;
 
     unknown_peer(lab, &guest, &disk)?;
+    moves(lab, &guest, &disk)?;
     stays(lab, &guest, &disk)?;
     both_ends(lab, &guest, &disk)?;
     by_pacemaker(lab, &guest, &disk)
@@ -102,9 +103,22 @@ fn unknown_peer(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     one_primary(lab, disk, one)
 }
 
-/// Starts moving the guest from one to two, and cuts the link once this line of shell succeeds on two.
-fn interrupted(lab: &Lab, sign: &str) -> Result<Output> {
+/// By hand and undisturbed, as Pacemaker calls it: two Primaries are there for that time only.
+fn moves(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (from, to) = (lab.node(1), lab.node(2));
+    let target = [("CRM_meta_migrate_target", to.name())];
+    expect(lab, "migrate_to, from one to two", &act(from, "migrate_to", &target)?, DONE, &[])?;
+    let source = [("CRM_meta_migrate_source", from.name())];
+    expect(lab, "migrate_from", &act(to, "migrate_from", &source)?, DONE, &[])?;
+    expect(lab, "stop of what is not there any more", &act(from, "stop", &[])?, DONE, &[])?;
+    guest.goes_on(lab, to)?;
+    lab.check("it runs once", guest.places(lab) == 1)?;
+    one_primary(lab, disk, to)
+}
+
+/// Starts moving the guest from two to one, and cuts the link once this line of shell succeeds on one.
+fn interrupted(lab: &Lab, sign: &str) -> Result<Output> {
+    let (from, to) = (lab.node(2), lab.node(1));
     thread::scope(|scope| {
         let target = [("CRM_meta_migrate_target", to.name())];
         let moving = scope.spawn(move || act(from, "migrate_to", &target));
@@ -122,37 +136,37 @@ fn interrupted(lab: &Lab, sign: &str) -> Result<Output> {
 
 /// The link is lost while the memory is copied: the guest goes on where it was.
 fn stays(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
-    let (from, to) = (lab.node(1), lab.node(2));
+    let (from, to) = (lab.node(2), lab.node(1));
     let answer = interrupted(lab, "xl list | grep -q ^web--incoming")?;
     expect(lab, "migrate_to: the guest stays", &answer, FAILED, &["stays"])?;
     expect(lab, "monitor", &act(from, "monitor", &[])?, DONE, &[])?;
     guest.goes_on(lab, from)?;
     lab.check("it runs once", guest.places(lab) == 1)?;
-    expect(lab, "on two it does not run", &act(to, "monitor", &[])?, STOPPED, &[])?;
-    expect(lab, "stop on two", &act(to, "stop", &[])?, DONE, &[])?;
+    expect(lab, "on one it does not run", &act(to, "monitor", &[])?, STOPPED, &[])?;
+    expect(lab, "stop on one", &act(to, "stop", &[])?, DONE, &[])?;
     lab.check("nothing is left there", to.says("! xl list | grep -q web"))?;
-    lab.check("it runs on one", guest.runs(from))?;
+    lab.check("it runs on two", guest.runs(from))?;
     again(lab, disk, from, to)?;
     guest.goes_on(lab, from)
 }
 
-/// The link is lost after the guest was handed over and before two has said so: nobody can tell, and both ends are
+/// The link is lost after the guest was handed over and before one has said so: nobody can tell, and both ends are
 /// looked at.
 fn both_ends(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
-    let (from, to) = (lab.node(1), lab.node(2));
+    let (from, to) = (lab.node(2), lab.node(1));
     xen::replace_xl(to, Some(&LATE.replace("REAL", &format!("'{REAL}'"))))?;
     let answer = interrupted(lab, "xl domid web")?;
     xen::replace_xl(to, None)?;
     expect(lab, "migrate_to: check both ends", &answer, BLOCKED, &["CHECK BOTH ENDS"])?;
-    expect(lab, "what is left on one is a failure", &act(from, "monitor", &[])?, FAILED, &["old copy"])?;
-    expect(lab, "on two it runs", &act(to, "monitor", &[])?, DONE, &[])?;
+    expect(lab, "what is left on two is a failure", &act(from, "monitor", &[])?, FAILED, &["old copy"])?;
+    expect(lab, "on one it runs", &act(to, "monitor", &[])?, DONE, &[])?;
     guest.goes_on(lab, to)?;
     lab.check("it runs once", guest.places(lab) == 1)?;
-    expect(lab, "stop on one", &act(from, "stop", &[])?, DONE, &[])?;
+    expect(lab, "stop on two", &act(from, "stop", &[])?, DONE, &[])?;
     lab.check("nothing is left there", from.says("! xl list | grep -q web"))?;
     again(lab, disk, to, from)?;
     guest.goes_on(lab, to)?;
-    expect(lab, "stop on two", &act(to, "stop", &[])?, DONE, &[])?;
+    expect(lab, "stop on one", &act(to, "stop", &[])?, DONE, &[])?;
     guest.all_is_at(lab, to, &disk.device())?;
     to.must("drbdadm secondary web").map(|_| ())
 }
