@@ -176,6 +176,7 @@ fn all_lost(lab: &Lab, lines: &[Line; 2]) -> Result {
     }
 
     // Which of the two goes on was Heartbeat's accident, so a person stops it and chooses.
+    heartbeat::settled(lab, &[deimos, phobos])?;
     lab.step("an administrator stops Heartbeat", || heartbeat::stop_together(&[deimos, phobos]))?;
     let places = [(db, deimos, phobos), (apps, phobos, deimos)];
     for ((line, home, other), (here, there)) in places.iter().zip(here.iter().zip(&there)) {

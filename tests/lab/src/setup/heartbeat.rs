@@ -1,6 +1,7 @@
 //! Heartbeat 3 with `haresources`.
 
 use crate::{Lab, Node, Result, failed};
+use std::cell::Cell;
 use std::fmt::Write;
 use std::thread;
 
@@ -77,6 +78,22 @@ pub fn stop_on(node: &Node) -> Result {
         return Ok(());
     }
     Err(failed(format!("Heartbeat on {} does not stop: {}{}", node.name(), output.out, output.err)))
+}
+
+/// Until Heartbeat has nothing to do on these nodes: a stop in the middle of a takeover leaves what that still starts.
+///
+/// # Errors
+/// When it never rests.
+pub fn settled(lab: &Lab, nodes: &[&Node]) -> Result {
+    const AT_WORK: &str =
+        "pgrep -f '[/]ResourceManager |[/]mach_down|[/]hb_standby|[/]req_resource|[/]ip-request'";
+    let rests = Cell::new(0);
+    lab.eventually("Heartbeat has settled", 180, || {
+        let is_at_work = nodes.iter().any(|node| node.says(AT_WORK));
+        rests.set(if is_at_work { 0 } else { rests.get() + 1 });
+        rests.get() >= 5
+    })
+    .map(|_| ())
 }
 
 /// Stops Heartbeat on these nodes at once, so that none takes over from another.
