@@ -54,7 +54,8 @@ Differences from ocf:heartbeat:Filesystem, and why:
   below, also those with a hidden name.
 - UUID=, LABEL=, PARTUUID= and PARTLABEL= are understood as device, and so are fuse.*, virtiofs, 9p, smb3 and every
   type that the kernel lists without a device.
-- Levels 10 and 20 fail when the kernel has shut the file system down or made it read-only after an error. Level 10
+- Levels 10 and 20 fail when the kernel has shut the file system down or made it read-only after an error, as far as
+  its mount table tells: some kernels refuse writes to an ext4 that they still call rw, which only level 20 sees. Level 10
   reads from the device of -U, -L and loop mounts too. Level 20 compares what it reads back, and follows no links.
 - A path may contain any byte. It must be absolute.
 - start and validate-all fail with 6 for a boolean, run_fsck, signal or signal_delay that cannot be understood, for
