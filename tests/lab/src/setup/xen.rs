@@ -139,7 +139,7 @@ impl Guest {
         // A guest that has come from elsewhere has the name of its journey.
         let logs = format!("{CONSOLES}/guest-{0}.log {CONSOLES}/guest-{0}--incoming.log", self.name);
         let line = format!(
-            "cat {logs} 2>/dev/null | tr -d '\\r' | grep '^records: {start} ' | sort -k3n | tail -n 1"
+            "cat {logs} 2>/dev/null | tr -d '\\r\\000' | grep -a '^records: {start} ' | sort -k3n | tail -n 1"
         );
         let line = node.must(&line).ok()?;
         line.strip_prefix("records: ")?.strip_prefix(start)?.trim().to_owned().into()
