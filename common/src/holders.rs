@@ -191,11 +191,13 @@ pub fn node_of(call: &Call, device: Device) -> Option<PathBuf> {
     Some(Path::new("/dev").join(OsString::from_vec(name.to_vec())))
 }
 
-/// What tells this disk from another that gets its number later: its sequence number (Linux 5.15), or else what a loop device
-/// or the device mapper says of it. None: nothing is known.
-pub fn mark_of(call: &Call, device: Device) -> Option<String> {
-    let marks = ["diskseq", "../diskseq", "loop/backing_file", "dm/uuid"];
-    marks.iter().find_map(|mark| call.host.read_line(format!("/sys/dev/block/{device}/{mark}")))
+/// The disk's sequence number (Linux 5.15), which tells it from another that gets its device number later. A partition has
+/// that of its disk. None: it cannot be read, which says nothing about the disk.
+pub fn disk_sequence(call: &Call, device: Device) -> Option<u64> {
+    let numbers = ["diskseq", "../diskseq"];
+    numbers
+        .iter()
+        .find_map(|file| call.host.read_line(format!("/sys/dev/block/{device}/{file}"))?.parse().ok())
 }
 
 /// The name of the device-mapper device with that number, as below /dev/mapper.

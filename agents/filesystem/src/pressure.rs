@@ -20,6 +20,9 @@ enum Watched {
 /// turn.
 const WATCHED: usize = 16;
 
+/// Nobody is there who could be waited for: so long it is rested at most before the next look.
+const LONGEST_REST: Duration = Duration::from_secs(2);
+
 /// Makes the users of a mount leave, and waits for them.
 pub struct Pressure<'a> {
     filesystem: &'a Filesystem,
@@ -36,6 +39,8 @@ pub struct Pressure<'a> {
     pause: Duration,
     /// How often it was looked who is there.
     rounds: u32,
+    /// Whether a user was named as what keeps the unmount.
+    named: bool,
     /// Whether the kernel's answer has been of use so far.
     ask_kernel: bool,
     /// Who was there when it was last looked.
@@ -65,6 +70,7 @@ impl<'a> Pressure<'a> {
             signalled: BTreeMap::new(),
             pause: Duration::from_millis(2),
             rounds: 0,
+            named: false,
             ask_kernel: true,
             last: Vec::new(),
         }
@@ -98,7 +104,10 @@ impl<'a> Pressure<'a> {
         let users: Vec<String> = self.last.iter().take(2).map(describe).collect();
         if !users.is_empty() {
             self.call.obstacle(format_args!("held by {}", users.join(", ")));
+        } else if self.named {
+            self.call.obstacle("");
         }
+        self.named = !users.is_empty();
         if !still() {
             return;
         }
@@ -122,7 +131,7 @@ impl<'a> Pressure<'a> {
         }
         if waiting.is_empty() {
             // The first tries come soon: the last user may have been on its way out. Among many processes a look takes long.
-            self.rest(self.pause.max(took * 2), &[]);
+            self.rest(self.pause.max((took * 2).min(LONGEST_REST)), &[]);
             self.pause = (self.pause * 2).min(Duration::from_secs(1));
         } else {
             self.pause = Duration::from_millis(2);

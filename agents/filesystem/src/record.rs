@@ -17,21 +17,21 @@ pub struct Record {
     pub device: Device,
     /// The block device that is in use while it is mounted, if there is one.
     pub block: Option<Device>,
-    /// What tells it from another that gets its number later.
-    pub mark: Option<String>,
+    /// Its sequence number, which tells it from another that gets its device number later.
+    pub sequence: Option<u64>,
     /// The parameters that were mounted.
     source: String,
     fstype: String,
 }
 
 impl Record {
-    fn new(filesystem: &Filesystem, mount: &Mount, block: Option<Device>, mark: Option<String>) -> Self {
+    fn new(filesystem: &Filesystem, mount: &Mount, block: Option<Device>, sequence: Option<u64>) -> Self {
         Self {
             id: mount.id,
             unique_id: mount.unique_id,
             device: mount.device,
             block,
-            mark,
+            sequence,
             source: filesystem.device.to_string(),
             fstype: mount.fstype.clone(),
         }
@@ -63,9 +63,9 @@ impl Record {
     fn render(&self) -> String {
         let unique = self.unique_id.map(|id| id.to_string()).unwrap_or_default();
         let block = self.block.map(|device| device.to_string()).unwrap_or_default();
-        let mark = self.mark.as_deref().unwrap_or_default();
+        let sequence = self.sequence.map(|number| number.to_string()).unwrap_or_default();
         format!(
-            "mount_id={}\nunique_id={unique}\ndevice_number={}\nblock_device={block}\nblock_mark={mark}\nfstype={}\n\
+            "mount_id={}\nunique_id={unique}\ndevice_number={}\nblock_device={block}\ndisk_sequence={sequence}\nfstype={}\n\
              device={}\n",
             self.id, self.device, self.fstype, self.source
         )
@@ -78,7 +78,7 @@ impl Record {
             unique_id: field("unique_id").and_then(|id| id.parse().ok()),
             device: Device::parse(field("device_number")?)?,
             block: field("block_device").and_then(Device::parse),
-            mark: field("block_mark").filter(|mark| !mark.is_empty()).map(str::to_string),
+            sequence: field("disk_sequence").and_then(|number| number.parse().ok()),
             source: field("device")?.to_string(),
             fstype: field("fstype")?.to_string(),
         })
@@ -92,8 +92,8 @@ pub fn read(call: &Call, filesystem: &Filesystem) -> Option<Record> {
 
 /// Writes down `mount`.
 pub fn write(call: &Call, filesystem: &Filesystem, mount: &Mount, block: Option<Device>) -> Result<()> {
-    let mark = block.and_then(|device| holders::mark_of(call, device)).filter(|mark| !mark.contains('\n'));
-    let text = Record::new(filesystem, mount, block, mark).render();
+    let sequence = block.and_then(|device| holders::disk_sequence(call, device));
+    let text = Record::new(filesystem, mount, block, sequence).render();
     record::write(&path(call, filesystem), text.as_bytes())
 }
 
@@ -136,7 +136,7 @@ mod tests {
             unique_id: Some(0x8000_0001),
             device: Device { major: 0, minor: 43 },
             block: Some(Device { major: 7, minor: 3 }),
-            mark: Some("39".into()),
+            sequence: Some(39),
             source: "/dev/x\\n".into(),
             fstype: "btrfs".into(),
         };

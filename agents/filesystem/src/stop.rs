@@ -104,7 +104,7 @@ fn forget(filesystem: &Filesystem, directory: &Path, call: &Call) -> Result<()> 
         && let Some(device) = record.block
     {
         let stopping = Stopping { filesystem, call, force: ForceUnmount::new(filesystem, call) };
-        stopping.released(&Disk { device, mark: record.mark }, record.device, directory)?;
+        stopping.released(&Disk { device, sequence: record.sequence }, record.device, directory)?;
     }
     record::remove(call, filesystem);
     Ok(())
@@ -403,7 +403,7 @@ impl Stopping<'_> {
             held
         };
         let (mut was_claimed, mut told) = (false, false);
-        while disk.is_still_there(call) {
+        while disk.may_be_there(call) {
             let claimed = call.bounded(call.within(RELEASE), || {
                 let _ = block::flush_buffers(&path);
                 let claimed = block::is_claimed(&path).or_generic("it cannot be opened")?;
@@ -428,7 +428,7 @@ impl Stopping<'_> {
                 held.extend(holders_now());
                 return Err(not_released(directory, &node, &held));
             }
-            pressure.apply(&|| disk.is_still_there(call));
+            pressure.apply(&|| disk.may_be_there(call));
             if pressure.last.is_empty() && !told {
                 told = true;
                 call.obstacle(not_released(directory, &node, &holders_now()).reason());
@@ -443,17 +443,22 @@ impl Stopping<'_> {
 /// A disk by its number, which another one may get when it has gone.
 struct Disk {
     device: Device,
-    mark: Option<String>,
+    sequence: Option<u64>,
 }
 
 impl Disk {
     fn now(call: &Call, device: Device) -> Self {
-        Self { device, mark: holders::mark_of(call, device) }
+        Self { device, sequence: holders::disk_sequence(call, device) }
     }
 
-    fn is_still_there(&self, call: &Call) -> bool {
-        self.mark.is_none() || holders::mark_of(call, self.device) == self.mark
+    fn may_be_there(&self, call: &Call) -> bool {
+        !is_another(self.sequence, holders::disk_sequence(call, self.device))
     }
+}
+
+/// Only two numbers that were read prove it: one that cannot be read says nothing.
+fn is_another(before: Option<u64>, now: Option<u64>) -> bool {
+    matches!((before, now), (Some(before), Some(now)) if before != now)
 }
 
 fn not_released(directory: &Path, node: &Path, held: &[String]) -> Error {
@@ -539,6 +544,14 @@ mod tests {
         let at = |id: u64| ids.iter().position(|found| *found == id).unwrap();
         assert!(at(12) < at(11));
         assert!(ids.contains(&13) && !ids.contains(&14));
+    }
+
+    #[test]
+    fn a_disk_counts_as_gone_only_if_both_numbers_were_read_and_differ() {
+        assert!(is_another(Some(7), Some(8)));
+        for (before, now) in [(Some(7), Some(7)), (Some(7), None), (None, Some(8)), (None, None)] {
+            assert!(!is_another(before, now), "{before:?} {now:?}");
+        }
     }
 
     #[test]
