@@ -89,11 +89,16 @@ fn a_lock_is_waited_for() {
     assert_eq!(changes(&machine), [["stop", "101"]; 3]);
 }
 
+fn locked_by_vzdump() -> Sandbox {
+    let machine = running(openvz_node());
+    machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
+    machine
+}
+
 #[test]
 fn a_lock_that_stays_is_told_with_its_holder() {
-    let machine = running(openvz_node());
+    let machine = locked_by_vzdump();
     machine.file("refusals/stop", "*9 locked\n").file("refusals/fast", "*9 locked\n");
-    machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
     let answer = ct101(&machine).timeout_ms(8000).run("stop").within_ms(8000);
     answer.answers(GENERIC).names("vzdump[4711]");
 }
@@ -101,8 +106,7 @@ fn a_lock_that_stays_is_told_with_its_holder() {
 /// The last try may have next to no time left.
 #[test]
 fn a_lock_is_told_though_the_try_after_it_was_cut_off() {
-    let machine = running(openvz_node());
-    machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
+    let machine = locked_by_vzdump();
     let script = r#"case $1 in
         status) echo CTID 101 exist mounted running ;;
         stop) [ ! -e "$0.locked" ] || exec sleep 600
@@ -116,8 +120,7 @@ fn a_lock_is_told_though_the_try_after_it_was_cut_off() {
 /// The agent itself hangs in the kernel, so that the process which waits for it has to answer.
 #[test]
 fn a_lock_is_told_though_the_look_after_it_hangs() {
-    let machine = running(openvz_node());
-    machine.file("vz/lock/101.lck", "4711\nbackup\n").file("proc/4711/comm", "vzdump\n");
+    let machine = locked_by_vzdump();
     let script = r#"case $1 in
         status) echo CTID 101 exist mounted running ;;
         stop) rm -f PROC; mkfifo PROC; exit 9 ;;

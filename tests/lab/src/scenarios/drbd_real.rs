@@ -4,6 +4,7 @@
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::agents::{PROVIDER, THEIR_SCRIPT, call, expect};
+use crate::setup::codes::{DEGRADED, FAILED, RUNNING, STOPPED};
 use crate::setup::data::Written;
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, cost, drbd};
@@ -17,10 +18,6 @@ pub const SCENARIO: Scenario = Scenario {
     story,
 };
 
-const RUNNING: i32 = 0;
-const FAILED: i32 = 1;
-const STOPPED: i32 = 7;
-const DEGRADED: i32 = 190;
 /// Seconds for an action that has to succeed, on a busy machine, and for one that has to give up by itself.
 const AMPLE: u32 = 90;
 const SHORT: u32 = 15;

@@ -4,6 +4,7 @@
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::agents::PROVIDER;
+use crate::setup::codes::{DONE, FAILED, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, drbd, lrm};
 use crate::{Lab, Node, Result, failed};
@@ -19,9 +20,6 @@ pub const SCENARIO: Scenario = Scenario {
 const VZCTL: &[u8] = include_bytes!("../../standin/vzctl");
 /// The only one there is.
 const ENABLED: &str = "grep -qsx 1 /sys/kernel/config/nvmet/subsystems/*/namespaces/1/enable";
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const STOPPED: i32 = 7;
 /// Seconds for an action that has to succeed, on a busy machine, and for one that has to give up by itself.
 const AMPLE: u32 = 90;
 const SHORT: u32 = 20;

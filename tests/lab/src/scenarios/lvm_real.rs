@@ -5,6 +5,7 @@ use super::Scenario;
 use crate::lab::Wish;
 use crate::node::PATIENCE;
 use crate::setup::agents::{PROVIDER, expect};
+use crate::setup::codes::{CONFIGURED, DEGRADED, DONE, FAILED, STOPPED};
 use crate::setup::data::Written;
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, drbd};
@@ -20,11 +21,6 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 const THEIRS: &str = "/usr/lib/ocf/resource.d/heartbeat/LVM-activate";
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const CONFIGURED: i32 = 6;
-const STOPPED: i32 = 7;
-const DEGRADED: i32 = 190;
 /// Seconds for an action that has to succeed, on a busy machine, and for one that has to give up by itself.
 const AMPLE: u32 = 90;
 const SHORT: u32 = 15;

@@ -10,6 +10,7 @@ use super::Scenario;
 use super::openvz_pair::{HARESOURCES, Line, SWITCH, at_home, lines, make_container, power_on, runs, start};
 use crate::lab::Wish;
 use crate::setup::agents::{call, expect};
+use crate::setup::codes::{DEGRADED, FAILED, RUNNING};
 use crate::setup::data::Written;
 use crate::setup::{agents, drbd, heartbeat};
 use crate::{Lab, Node, Output, Result};
@@ -29,9 +30,6 @@ const POLICIES: &str = "\t\tcram-hmac-alg sha1;\n\t\tshared-secret lab;\n\t\taft
                         \t\tafter-sb-1pri disconnect;\n\t\tafter-sb-2pri disconnect;\n\t\trr-conflict disconnect;\n";
 /// Where DRBD listens for its resources.
 const PORTS: std::ops::RangeInclusive<u16> = 7788..=7799;
-const RUNNING: i32 = 0;
-const FAILED: i32 = 1;
-const DEGRADED: i32 = 190;
 /// Seconds for an action on a busy machine.
 const AMPLE: u32 = 90;
 

@@ -4,6 +4,7 @@
 
 use super::Scenario;
 use crate::lab::Wish;
+use crate::setup::codes::{PROMOTED, RUNNING};
 use crate::setup::data::Written;
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, cost, drbd, pacemaker};
@@ -49,8 +50,6 @@ struct Times {
     stop: Duration,
 }
 
-const RUNNING: i32 = 0;
-const PROMOTED: i32 = 8;
 /// One step of the cluster's, with room for emulation on a busy machine.
 const STEP: u64 = 300;
 /// Longer than the interval of each monitor.

@@ -6,6 +6,7 @@
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::agents::{PROVIDER, call, expect};
+use crate::setup::codes::{RUNNING, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, client, drbd, heartbeat, pacemaker};
 use crate::{Lab, Node, Output, Result};
@@ -39,8 +40,6 @@ const DEVICE: &str = "/dev/shared/cluster";
 const SUBSYSTEM: &str = "nqn.2014-08.org.nvmexpress:uuid:a16e5b4d-ed15-5148-aa28-46790a725619";
 /// One switch, with room for emulation on a busy machine.
 const SWITCH: u64 = 300;
-const RUNNING: i32 = 0;
-const STOPPED: i32 = 7;
 
 fn wish() -> Wish {
     Wish::of(&["xenamo4", "xenamo5", "xenamo1"])

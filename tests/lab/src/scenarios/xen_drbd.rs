@@ -5,6 +5,7 @@ use super::Scenario;
 use crate::lab::Wish;
 use crate::qemu::Kind;
 use crate::setup::agents::{call, expect};
+use crate::setup::codes::{BLOCKED, DONE, FAILED, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::xen::{Guest, REAL, SWITCH};
 use crate::setup::{agents, drbd, fencing, pacemaker, xen};
@@ -19,10 +20,6 @@ pub const SCENARIO: Scenario = Scenario {
     story,
 };
 
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const BLOCKED: i32 = 6;
-const STOPPED: i32 = 7;
 /// In xl's place: what is said after the guest has got its name is never sent.
 const LATE: &str = r#"#!/usr/bin/python3
 import os, subprocess, sys, time

@@ -1,12 +1,10 @@
 //! What goes wrong with Xen, and what xendomain answers. Part of `xen-striped`, on its machines.
 
 use crate::setup::agents::{PROVIDER, call, expect};
+use crate::setup::codes::{DONE, FAILED, STOPPED};
 use crate::setup::xen::{self, Guest, REAL};
 use crate::{Lab, Node, Output, Result, failed};
 
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const STOPPED: i32 = 7;
 const AMPLE: u32 = 120;
 /// Seconds for an action that has to give up by itself.
 const SHORT: u32 = 12;

@@ -6,6 +6,7 @@ use super::{Scenario, xen_faults};
 use crate::lab::Wish;
 use crate::qemu::Kind;
 use crate::setup::agents::{call, expect};
+use crate::setup::codes::{DONE, FAILED, PROMOTED, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::xen::Guest;
 use crate::setup::{agents, xen};
@@ -19,10 +20,6 @@ pub const SCENARIO: Scenario = Scenario {
     story,
 };
 
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const STOPPED: i32 = 7;
-const PROMOTED: i32 = 8;
 const AMPLE: u32 = 120;
 const DMTAB: &str =
     "0 688128 striped 3 64 /dev/vg-sda/root100 0 /dev/vg-sdb/root100 0 /dev/vg-sdc/root100 0\n";

@@ -2,6 +2,7 @@
 
 pub mod agents;
 pub mod client;
+pub mod codes;
 pub mod cost;
 pub mod data;
 pub mod drbd;

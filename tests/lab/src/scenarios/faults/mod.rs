@@ -7,6 +7,7 @@ mod tools;
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::agents::{call_at_level, expect};
+use crate::setup::codes::{DEGRADED, DONE, FAILED, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, drbd};
 use crate::{Lab, Node, Output, Result};
@@ -19,10 +20,6 @@ pub const SCENARIO: Scenario = Scenario {
     story,
 };
 
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const STOPPED: i32 = 7;
-const DEGRADED: i32 = 190;
 /// Seconds for an action that has to succeed, on a busy machine, and for one that has to give up by itself.
 const AMPLE: u32 = 90;
 const SHORT: u32 = 15;
