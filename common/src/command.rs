@@ -7,11 +7,12 @@ use crate::{Context, Error, Result, sys};
 use nix::unistd::Pid;
 use rustix::process::Signal;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// What is kept of each of a tool's outputs, in bytes. The rest is read and forgotten, so that the tool can end.
@@ -29,6 +30,7 @@ pub struct Tool<'a> {
     path: PathBuf,
     args: Vec<OsString>,
     env: Vec<(&'static str, OsString)>,
+    input: Option<File>,
     limit: Duration,
     kept: usize,
 }
@@ -97,7 +99,7 @@ impl<'a> Tool<'a> {
         })?;
         let first = call.words_first.as_ref().filter(|(tool, _)| *tool == name);
         let args = first.map(|(_, words)| words.to_vec()).unwrap_or_default();
-        Ok(Self { call, path, args, env: Vec::new(), limit: Duration::MAX, kept: OUTPUT_KEPT })
+        Ok(Self { call, path, args, env: Vec::new(), input: None, limit: Duration::MAX, kept: OUTPUT_KEPT })
     }
 
     /// One more argument.
@@ -112,6 +114,18 @@ impl<'a> Tool<'a> {
     pub fn env(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name, value.as_ref().to_os_string()));
         self
+    }
+
+    /// What it finds on its standard input, which else is empty.
+    pub fn input(mut self, text: &[u8]) -> Result<Self> {
+        let file = || -> io::Result<File> {
+            let mut file = File::from(rustix::fs::memfd_create("input", rustix::fs::MemfdFlags::CLOEXEC)?);
+            file.write_all(text)?;
+            file.rewind()?;
+            Ok(file)
+        };
+        self.input = Some(file().or_generic("memory for a tool's input")?);
+        Ok(self)
     }
 
     /// No longer than this, however much time the action has left.
@@ -129,7 +143,7 @@ impl<'a> Tool<'a> {
     }
 
     /// Runs it to its end or to the deadline.
-    pub fn run(self) -> Result<Output> {
+    pub fn run(mut self) -> Result<Output> {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let shown = || {
             let args: Vec<String> = self.args.iter().map(|arg| printable(arg.as_encoded_bytes())).collect();
@@ -142,7 +156,10 @@ impl<'a> Tool<'a> {
         self.call.step(&format!("running {name}"));
         let began = Instant::now();
         let path = self.call.host.path(&self.path);
-        let result = run(&path, &self.args, &self.env, began + limit, grace, self.kept);
+        let mut command = Command::new(path.as_ref());
+        command.args(&self.args).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(self.input.take().map_or_else(Stdio::null, Stdio::from));
+        let result = run(command, began + limit, grace, self.kept);
         match &result {
             Ok(output) => self.call.log.trace(format_args!(
                 "ran {} in {:?}: {}",
@@ -174,28 +191,18 @@ enum Failure {
 
 /// One message for a logger: true if it took it. It must not delay the action, so it has a second.
 pub(crate) fn run_detached_from_log(path: &Path, args: &[&str]) -> bool {
-    let args: Vec<OsString> = args.iter().map(OsString::from).collect();
+    let mut command = Command::new(path);
+    command.args(args).stdin(Stdio::null());
     let (until, grace) = (Instant::now() + Duration::from_secs(1), Duration::from_millis(100));
-    matches!(run(path, &args, &[], until, grace, OUTPUT_KEPT), Ok(output) if output.succeeded())
+    matches!(run(command, until, grace, OUTPUT_KEPT), Ok(output) if output.succeeded())
 }
 
-fn run(
-    path: &Path,
-    args: &[OsString],
-    env: &[(&str, OsString)],
-    deadline: Instant,
-    grace: Duration,
-    kept: usize,
-) -> Result<Output, Failure> {
-    let mut command = std::process::Command::new(path);
+fn run(mut command: Command, deadline: Instant, grace: Duration, kept: usize) -> Result<Output, Failure> {
     command
-        .args(args)
         .current_dir("/")
         .env("LC_ALL", "C")
         .env("PATH", crate::host::TOOL_DIRS.join(":"))
         .env_remove("LANGUAGE")
-        .envs(env.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     sys::kill_with_us(&mut command);

@@ -11,8 +11,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Config {
     values: BTreeMap<String, Vec<String>>,
-    /// It came from LVM itself.
-    from_lvm: bool,
 }
 
 impl Config {
@@ -38,14 +36,14 @@ impl Config {
         }
         // Tags of this host may bring further files.
         is_plain &= !values.keys().any(|key| key.starts_with("tags/"));
-        if is_plain { Ok(Self { values, from_lvm: false }) } else { Self::ask(call) }
+        if is_plain { Ok(Self { values }) } else { Self::ask(call) }
     }
 
     fn ask(call: &Call) -> Result<Self> {
         let output = lvm::read(&["lvmconfig", "--typeconfig", "current"], call)?;
         let values = std::str::from_utf8(&output.stdout).ok().filter(|_| output.succeeded()).and_then(parse);
         match values {
-            Some(values) => Ok(Self { values, from_lvm: true }),
+            Some(values) => Ok(Self { values }),
             None => Err(Error::args(format_args!(
                 "LVM's configuration cannot be read: {}",
                 lvm::complaint(&output)
@@ -68,7 +66,6 @@ impl Config {
         let source = self.word("global/system_id_source").unwrap_or("none").to_ascii_lowercase();
         let line = |path: &str| call.host.read_line(Path::new(path));
         let raw = match source.as_str() {
-            _ if self.from_lvm => return ask_system_id(call),
             "none" => None,
             "lvmlocal" => self.word("local/system_id").map(str::to_string),
             "uname" => line("/proc/sys/kernel/hostname"),
@@ -209,7 +206,7 @@ mod tests {
     use super::*;
 
     fn config(text: &str) -> Config {
-        Config { values: parse(text).unwrap(), from_lvm: false }
+        Config { values: parse(text).unwrap() }
     }
 
     #[test]

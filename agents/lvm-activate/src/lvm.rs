@@ -6,6 +6,9 @@ use ocf::{Call, Error, ExitCode, Output, Result};
 /// Room for the report of a group with many thousand volumes.
 const REPORT: usize = 8 * 1024 * 1024;
 
+/// The longest line of a script that LVM takes, with its end, in bytes (lvm2, `CMD_LEN` in tools/lvmcmdline.c).
+const LINE: usize = 254;
+
 /// What makes LVM's complaint: the line that is not a warning, if there is one.
 pub fn complaint(output: &Output) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -26,16 +29,57 @@ pub fn read(words: &[&str], call: &Call) -> Result<Output> {
 }
 
 /// Runs a command that changes something. In a dry run, none: it only says so.
-pub fn change(words: &[&str], call: &Call) -> Result<Option<Output>> {
-    if !call.change(format_args!("run lvm {}", words.join(" "))) {
+pub fn change(words: &[impl AsRef<str>], call: &Call) -> Result<Option<Output>> {
+    if !call.change(format_args!("run lvm {}", plain(words))) {
         return Ok(None);
     }
     let limit = call.remaining() * 2 / 3;
     run(words, call.tool("lvm")?.within(limit)).map(Some)
 }
 
+/// Runs commands that change something in one process, as a script (lvm(8)), which ends with the first that fails.
+/// None if they cannot be written so.
+pub fn change_all(commands: &[Vec<String>], call: &Call) -> Result<Option<Output>> {
+    let (Some(script), Some(last)) = (script(commands), commands.last()) else { return Ok(None) };
+    let limit = call.remaining() * 2 / 3;
+    call.log.debug(format_args!(
+        "as one script: {}",
+        commands.iter().map(|words| plain(words)).collect::<Vec<_>>().join("; ")
+    ));
+    let tool = call.tool("lvm")?.within(limit).input(script.as_bytes())?;
+    tool.arg("/dev/stdin").run().map_err(|error| named(error, last)).map(Some)
+}
+
+/// LVM's quotes go around a whole word and know no escapes.
+fn script(commands: &[Vec<String>]) -> Option<String> {
+    let mut script = String::from("#!/sbin/lvm\n");
+    for words in commands {
+        let mut line = String::new();
+        for word in words {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+_.-/=,:@".contains(&byte);
+            match word.as_str() {
+                word if !word.is_empty() && word.bytes().all(is_plain) => line.push_str(word),
+                word if word.contains(['\'', '\n', '\0']) => return None,
+                word => line.extend(["'", word, "'"]),
+            }
+            line.push(' ');
+        }
+        line.pop();
+        line.push('\n');
+        if line.len() > LINE {
+            return None;
+        }
+        script.push_str(&line);
+    }
+    Some(script)
+}
+
+fn plain(words: &[impl AsRef<str>]) -> String {
+    words.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" ")
+}
+
 /// The same, where anything but success is a failure.
-pub fn must(words: &[&str], call: &Call) -> Result<()> {
+pub fn must(words: &[impl AsRef<str>], call: &Call) -> Result<()> {
     match change(words, call)? {
         Some(output) if !output.succeeded() => {
             Err(Error::generic(format_args!("{}: {}", name(words), complaint(&output))))
@@ -44,20 +88,52 @@ pub fn must(words: &[&str], call: &Call) -> Result<()> {
     }
 }
 
-fn run(words: &[&str], tool: Tool<'_>) -> Result<Output> {
-    words.iter().fold(tool, |tool, word| tool.arg(word)).run().map_err(|error| match error.code() {
+fn run(words: &[impl AsRef<str>], tool: Tool<'_>) -> Result<Output> {
+    let tool = words.iter().fold(tool, |tool, word| tool.arg(word.as_ref()));
+    tool.run().map_err(|error| named(error, words))
+}
+
+fn named(error: Error, words: &[impl AsRef<str>]) -> Error {
+    match error.code() {
         ExitCode::Installed => error,
         _ => Error::generic(format_args!("{}: {error}", name(words))),
-    })
+    }
 }
 
 /// The command and what it is about, for a sentence.
-fn name(words: &[&str]) -> String {
-    match (
-        words.first(),
-        words.iter().rposition(|word| *word == "--").and_then(|dashes| words.get(dashes + 1)),
-    ) {
-        (Some(command), Some(target)) => format!("{command} of {target}"),
-        (command, _) => command.copied().unwrap_or_default().to_string(),
+fn name(words: &[impl AsRef<str>]) -> String {
+    let mut words = words.iter().map(AsRef::as_ref);
+    let command = words.next().unwrap_or_default();
+    match words.skip_while(|word| *word != "--").nth(1) {
+        Some(target) => format!("{command} of {target}"),
+        None => command.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commands(lines: &[&[&str]]) -> Vec<Vec<String>> {
+        lines.iter().map(|words| words.iter().map(ToString::to_string).collect()).collect()
+    }
+
+    #[test]
+    fn a_script_has_a_line_for_each_command_and_quotes_what_lvm_would_split() {
+        let config = "local/extra_system_ids=[\"node 2\"]";
+        let two = commands(&[&["vgchange", "--config", config, "--", "vg1"], &["vgchange", "-ay", "", "#x"]]);
+        assert_eq!(
+            script(&two).unwrap(),
+            "#!/sbin/lvm\nvgchange --config 'local/extra_system_ids=[\"node 2\"]' -- vg1\nvgchange -ay '' '#x'\n"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_script_is_no_script() {
+        for word in ["it's", "a\nb", "\0", "x".repeat(LINE).as_str()] {
+            assert_eq!(script(&commands(&[&["vgchange", word]])), None, "{word:?}");
+        }
+        let longest = "x".repeat(LINE - "vgchange ".len() - 1);
+        assert!(script(&commands(&[&["vgchange", &longest]])).is_some());
     }
 }

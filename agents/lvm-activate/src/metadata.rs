@@ -65,8 +65,9 @@ Differences from ocf:heartbeat:LVM-activate, and why:
 - validate-all looks at the group only at level 10 and above; below, the parameters alone are checked.
 - LVM is asked once, by one report without locks; all commands have a deadline. pvscan --cache is only run where lvmetad
   is. lvm.conf is read directly; LVM is asked for it where it has tags of hosts.
-- system_id: start takes at most three LVM commands (report, takeover or autoactivation off, activation), four when it
-  takes over a group for which autoactivation was never switched off.
+- system_id: start runs LVM twice: a report, and one script (lvm(8)) that takes over, switches autoactivation off and
+  activates. Tags of hosts, and the source appmachineid, make it one run more each. If the script fails, its steps are
+  gone through one by one.
 - Activation at boot is switched off for good in mode system_id, where LVM can, and warned of in mode plain.";
 
 const LONG_LVM: &str = "\

@@ -19,6 +19,13 @@ pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
     match mode {
         Mode::SystemId => {
             if !group.is_owned() {
+                may_take_over(agent, target, group, call)?;
+            }
+            if !call.dry_run && all_at_once(agent, target, group, call)? {
+                record::write(target, group, call);
+                return Ok(());
+            }
+            if !group.is_owned() {
                 take_over(agent, target, group, call)?;
             }
             switch_off_autoactivation(target, group, call);
@@ -55,15 +62,16 @@ fn is_active(target: &Target, group: &Group, call: &Call) -> Result<bool> {
 
 /// Runs the activation. None in a dry run.
 fn activate(agent: &LvmActivate, target: &Target, mode: Mode, call: &Call) -> Result<Option<Output>> {
+    lvm::change(&activation(agent, target, mode)?, call)
+}
+
+fn activation(agent: &LvmActivate, target: &Target, mode: Mode) -> Result<Vec<String>> {
     let how = match (mode, agent.activation_mode) {
         (Mode::Lvmlockd, ActivationMode::Exclusive) => "-aey",
         (Mode::Lvmlockd, ActivationMode::Shared) => "-asy",
         _ => "-ay",
     };
     let command = if target.volume.is_some() { "lvchange" } else { "vgchange" };
-    let tag = if mode == Mode::Tagging { agent.tag()? } else { "" };
-    let config = format!("activation{{volume_list=[\"@{tag}\"]}}");
-    let target = target.words();
     let mut words = vec![command, how];
     if agent.degraded_activation {
         words.extend(["--activationmode", "degraded"]);
@@ -73,11 +81,42 @@ fn activate(agent: &LvmActivate, target: &Target, mode: Mode, call: &Call) -> Re
     if agent.ignore_activation_skip {
         words.push("--ignoreactivationskip");
     }
+    let config;
     if mode == Mode::Tagging {
+        config = format!("activation{{volume_list=[\"@{}\"]}}", agent.tag()?);
         words.extend(["--config", &config]);
     }
+    let target = target.words();
     words.extend(["--", &target]);
-    lvm::change(&words, call)
+    Ok(words.into_iter().map(str::to_string).collect())
+}
+
+/// Takes over, switches autoactivation off and activates in one process of LVM, where more than one of that has to be
+/// done. False: the kernel does not show all of it done, and one by one says where it fails.
+fn all_at_once(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<bool> {
+    let mut commands = Vec::new();
+    if !group.is_owned() {
+        commands.push(takeover(agent, target, group));
+    }
+    if group.autoactivation == Some(true) {
+        commands.push(autoactivation_off(target));
+    }
+    if commands.is_empty() || is_active(target, group, call)? {
+        return Ok(false);
+    }
+    commands.push(activation(agent, target, Mode::SystemId)?);
+    let Some(output) = lvm::change_all(&commands, call)? else { return Ok(false) };
+    // The activation comes last: what is active now was taken over before.
+    let done = is_active(target, group, call)?;
+    if !done {
+        call.log.debug(format_args!("all at once: {}", lvm::complaint(&output)));
+    } else if !output.succeeded() {
+        call.log.warn(format_args!("activation of {}: {}", target.words(), lvm::complaint(&output)));
+    }
+    if done && group.autoactivation == Some(true) {
+        say_autoactivation_is_off(target, call);
+    }
+    Ok(done)
 }
 
 /// LVM's exit code decides nothing: it is 0 with nothing activated, and 5 with all that could be.
@@ -102,8 +141,8 @@ fn verify(target: &Target, group: &Group, output: &Output, call: &Call) -> Resul
     }))
 }
 
-/// Takes the group from its owner, who is not supposed to live.
-fn take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<()> {
+/// Whether the group may be taken from its owner, who is not supposed to live.
+fn may_take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<()> {
     let name = &target.group;
     let owner = &group.system_id;
     if mapper::volumes(call, name)?.iter().any(|volume| volume.is_whole()) {
@@ -119,28 +158,30 @@ fn take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -
     if agent.require_owner_dead {
         is_dead(owner, name, call)?;
     }
-    let own = &group.own_system_id;
     call.log.info(format_args!("taking volume group {name} over from system ID {owner}"));
-    let config = format!("local/extra_system_ids=[\"{owner}\"]");
+    Ok(())
+}
+
+fn takeover(agent: &LvmActivate, target: &Target, group: &Group) -> Vec<String> {
+    let config = format!("local/extra_system_ids=[\"{}\"]", group.system_id);
     let mut words = vec!["vgchange", "-y"];
-    if agent.majority_pvs && knows_majority(call)? {
+    // Some distributions have that option. LVM without it refuses to change a group that lacks disks anyway.
+    if agent.majority_pvs && group.missing_disks > 0 {
         words.push("--majoritypvs");
     }
-    words.extend(["--config", &config, "--systemid", own, "--", name]);
-    lvm::must(&words, call).or_else(|error| {
-        // A start of another volume of the group may have taken it at the same moment.
+    words.extend(["--config", &config, "--systemid", &group.own_system_id, "--", &target.group]);
+    words.into_iter().map(str::to_string).collect()
+}
+
+fn take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<()> {
+    let (name, owner) = (&target.group, &group.system_id);
+    lvm::must(&takeover(agent, target, group), call).or_else(|error| {
+        // The run of all commands at once did it, or the start of another volume of the group at the same moment.
         match group::read(name, call) {
-            Ok(Some(now)) if now.system_id == *own => Ok(()),
+            Ok(Some(now)) if now.system_id == group.own_system_id => Ok(()),
             _ => Err(Error::generic(format_args!("{name} still belongs to {owner}: {error}"))),
         }
     })
-}
-
-/// Some distributions have that option.
-fn knows_majority(call: &Call) -> Result<bool> {
-    let help = lvm::read(&["vgchange", "--help"], call)?;
-    Ok(String::from_utf8_lossy(&help.stdout).contains("--majoritypvs")
-        || String::from_utf8_lossy(&help.stderr).contains("--majoritypvs"))
 }
 
 /// Asks the cluster whether the owner is still a member. Who is not known to be lost is not dead.
@@ -162,13 +203,23 @@ fn switch_off_autoactivation(target: &Target, group: &Group, call: &Call) {
         }
         return;
     }
-    let name = &target.group;
-    match lvm::must(&["vgchange", "--setautoactivation", "n", "--", name], call) {
-        Ok(()) => call.log.info(format_args!(
-            "{name} is no longer activated at boot, on any node: vgchange --setautoactivation y {name} takes that back"
-        )),
-        Err(error) => call.log.warn(format_args!("{name} will still be activated at boot: {error}")),
+    match lvm::must(&autoactivation_off(target), call) {
+        Ok(()) => say_autoactivation_is_off(target, call),
+        Err(error) => {
+            call.log.warn(format_args!("{} will still be activated at boot: {error}", target.group))
+        }
     }
+}
+
+fn autoactivation_off(target: &Target) -> Vec<String> {
+    ["vgchange", "--setautoactivation", "n", "--", &target.group].map(str::to_string).into()
+}
+
+fn say_autoactivation_is_off(target: &Target, call: &Call) {
+    let name = &target.group;
+    call.log.info(format_args!(
+        "{name} is no longer activated at boot, on any node: vgchange --setautoactivation y {name} takes that back"
+    ));
 }
 
 fn warn_of_autoactivation(target: &Target, group: &Group, call: &Call) {

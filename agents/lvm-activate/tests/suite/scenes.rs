@@ -19,6 +19,15 @@ state=$root/lvm
 has() { [ -e "$state/$1" ]; }
 get() { cat "$state/$1" 2>/dev/null; }
 complain() { echo "  $1" >&2; }
+# A script: one command after the other, until one fails.
+if [ "$1" = /dev/stdin ]; then
+    while read -r line; do
+        case $line in \#*) continue ;; esac
+        eval "set -- $line"
+        "$0" "$@" </dev/null || exit
+    done
+    exit 0
+fi
 for word in "$@"; do
     file=$root/refusals/${word#--}
     case $word in */*) continue ;; esac
@@ -32,16 +41,12 @@ shift
 [ "$command" = systemid ] && { echo "  system ID: $(get host_id)"; exit 0; }
 [ "$command" = lvmconfig ] && { cat "$root/etc/lvm/asked" 2>/dev/null || cat "$root/etc/lvm/lvm.conf"; exit 0; }
 [ "$command" = pvscan ] && { has appears && mv "$state/appears" "$state/name"; exit 0; }
-if [ "$1" = --help ]; then
-    echo "  vgchange - Change volume group attributes"
-    has majority && echo "        [    --majoritypvs ]"
-    exit 0
-fi
-action= config= systemid= addtag= deltag= auto= partial= skip= lock= foreign= last=
+action= config= systemid= majority= addtag= deltag= auto= partial= skip= lock= foreign= last=
 while [ $# -gt 0 ]; do
     case $1 in
     -a*) action=$1 ;;
-    -y | --majoritypvs | --shared | --nolocking) ;;
+    -y | --shared | --nolocking) ;;
+    --majoritypvs) has majority || { complain "unrecognized option '$1'"; exit 3; }; majority=1 ;;
     --foreign) foreign=1 ;;
     --config) config=$2; shift ;;
     --systemid) systemid=$2; shift ;;
@@ -93,7 +98,7 @@ esac
 case $(get attr) in ??x*) complain "Volume group $group is exported"; exit 5 ;; esac
 changed() { echo "  Volume group \"$group\" successfully changed"; exit 0; }
 if [ -n "$systemid" ]; then
-    [ "$(get missing)" = 0 ] || { complain "Cannot change VG $group while PVs are missing."; exit 5; }
+    [ "$(get missing)" = 0 ] || [ -n "$majority" ] || { complain "Cannot change VG $group while PVs are missing."; exit 5; }
     [ "$systemid" = "$owner" ] && { complain "Volume Group system ID is already \"$systemid\"."; exit 5; }
     ls "$root"/sys/block/dm-* >/dev/null 2>&1 && { complain "Logical Volumes in VG $group must be deactivated before system ID can be changed."; exit 5; }
     echo "$systemid" >"$state/system_id"
@@ -261,7 +266,7 @@ pub(crate) fn mapped(machine: &Sandbox) -> Vec<String> {
     found
 }
 
-/// The LVM commands so far, by their names and what tells them apart.
+/// The LVM commands so far, by their names and what tells them apart. The commands of a script follow it.
 pub(crate) fn commands(machine: &Sandbox) -> Vec<String> {
     let is_telling = |word: &&String| {
         matches!(
@@ -272,7 +277,7 @@ pub(crate) fn commands(machine: &Sandbox) -> Vec<String> {
     let shown = |call: Vec<String>| {
         let telling: Vec<&String> = call.iter().skip(1).filter(is_telling).collect();
         let words: Vec<&str> = call.iter().take(1).chain(telling).map(String::as_str).collect();
-        words.join(" ")
+        words.join(" ").replace("/dev/stdin", "script")
     };
     machine.calls("lvm").into_iter().map(shown).collect()
 }

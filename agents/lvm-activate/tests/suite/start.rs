@@ -123,14 +123,69 @@ fn pools_need_no_device_of_their_own() {
 }
 
 #[test]
-fn system_id_takes_the_group_over_with_three_commands() {
+fn system_id_takes_the_group_over_with_a_report_and_a_script() {
     let machine = owned_by("node2");
     set(&machine, "autoactivation", "");
     mode(&machine, "system_id").run("start").answers(SUCCESS);
-    assert_eq!(commands(&machine), ["fullreport", "vgchange --systemid", "vgchange -ay"]);
+    assert_eq!(commands(&machine), ["fullreport", "script", "vgchange --systemid", "vgchange -ay"]);
     assert_eq!((get(&machine, "system_id"), mapped(&machine).len()), ("node1".into(), 2));
-    let take_over = &machine.calls("lvm")[1];
+    let take_over = &machine.calls("lvm")[2];
     assert!(take_over.contains(&"local/extra_system_ids=[\"node2\"]".to_owned()), "{take_over:?}");
+}
+
+#[test]
+fn the_first_takeover_also_switches_autoactivation_off() {
+    let machine = owned_by("node2");
+    let log = machine.path("log");
+    let call = mode(&machine, "system_id").param("lvname", "lv2").env("HA_LOGFILE", &log);
+    call.run("start").answers(SUCCESS);
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("taking volume group vg1 over from system ID node2"), "{log}");
+    assert!(log.contains("no longer activated at boot"), "{log}");
+    assert_eq!(
+        commands(&machine),
+        ["fullreport", "script", "vgchange --systemid", "vgchange --setautoactivation", "lvchange -ay"]
+    );
+    assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine)), ("", vec!["vg1-lv2".into()]));
+}
+
+/// What the script did not bring to its end is done one by one, and the step that fails gives the reason.
+#[test]
+fn a_script_that_fails_is_gone_through_step_by_step() {
+    // An LVM that takes none.
+    let machine = owned_by("node2");
+    machine.file("refusals/stdin", "");
+    let tool = std::fs::read_to_string(machine.path("usr/sbin/lvm")).unwrap();
+    let body = tool.lines().skip(5).collect::<Vec<_>>().join("\n");
+    let without = "[ \"$1\" = /dev/stdin ] && { echo \"  No such command '/dev/stdin'.\" >&2; exit 2; }\n";
+    machine.tool("lvm", testkit::Tool::Does(format!("{without}{body}")));
+    mode(&machine, "system_id").run("start").answers(SUCCESS);
+    let one_by_one = ["vgchange --systemid", "vgchange --setautoactivation", "vgchange -ay"];
+    assert_eq!(commands(&machine), [&["fullreport", "script"][..], &one_by_one].concat());
+    assert_eq!((get(&machine, "system_id"), mapped(&machine).len()), ("node1".into(), 2));
+    // Autoactivation stays on, and that is no reason to fail.
+    let machine = owned_by("node2");
+    machine.file("refusals/setautoactivation", "*5 no\n");
+    let start = mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert!(start.stderr.contains("still be activated at boot"), "{start}");
+    assert_eq!((get(&machine, "system_id"), mapped(&machine).len()), ("node1".into(), 2));
+    // Activation fails; the group is ours by then.
+    let machine = owned_by("node2");
+    set(&machine, "inert", "lv2");
+    mode(&machine, "system_id").run("start").answers(GENERIC).names("lv2 is not active");
+    assert_eq!(get(&machine, "system_id"), "node1");
+}
+
+#[test]
+fn names_too_long_for_a_script_are_told_one_by_one() {
+    let (owner, own) = ("n".repeat(127), "o".repeat(127));
+    let machine = owned_by(&owner);
+    machine.file("etc/lvm/lvm.conf", "global { system_id_source = \"lvmlocal\" }\n");
+    machine.file("etc/lvm/lvmlocal.conf", format!("local {{ system_id = \"{own}\" }}\n"));
+    set(&machine, "host_id", &own);
+    mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert_eq!(get(&machine, "system_id"), own);
+    assert!(!commands(&machine).contains(&"script".to_owned()), "{:?}", commands(&machine));
 }
 
 #[test]
@@ -139,17 +194,22 @@ fn autoactivation_is_switched_off_once_and_said() {
     let log = machine.path("log");
     mode(&machine, "system_id").env("HA_LOGFILE", &log).run("start").answers(SUCCESS);
     assert!(std::fs::read_to_string(log).unwrap().contains("no longer activated at boot"));
-    assert_eq!(commands(&machine), ["fullreport", "vgchange --setautoactivation", "vgchange -ay"]);
+    assert_eq!(commands(&machine), ["fullreport", "script", "vgchange --setautoactivation", "vgchange -ay"]);
     mode(&machine, "system_id").run("stop").answers(SUCCESS);
     forget_commands(&machine);
     mode(&machine, "system_id").run("start").answers(SUCCESS);
     assert_eq!(commands(&machine), ["fullreport", "vgchange -ay"]);
+    // Also of a group that is active already.
+    set(&machine, "autoactivation", "enabled");
+    forget_commands(&machine);
+    mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert_eq!(commands(&machine), ["fullreport", "vgchange --setautoactivation"]);
 }
 
 #[test]
 fn autoactivation_that_cannot_be_switched_off_is_warned_of() {
     let machine = owned_by("node1");
-    machine.file("refusals/setautoactivation", "5 no\n");
+    machine.file("refusals/setautoactivation", "*5 no\n");
     let start = mode(&machine, "system_id").run("start").answers(SUCCESS);
     assert!(start.stderr.contains("still be activated at boot"), "{start}");
     // A version of LVM without that switch.
@@ -202,14 +262,22 @@ fn a_takeover_that_a_sibling_made_at_the_same_moment_is_good() {
 }
 
 #[test]
-fn a_majority_of_disks_is_told_to_an_lvm_that_knows_it() {
+fn a_majority_of_disks_is_told_to_lvm_where_it_matters() {
+    for (missing, told) in [("0", false), ("1", true)] {
+        let machine = owned_by("node2");
+        set(&machine, "missing", missing);
+        set(&machine, "majority", "");
+        mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
+        let word = "--majoritypvs".to_owned();
+        assert_eq!(machine.calls("lvm").iter().any(|call| call.contains(&word)), told, "{missing}");
+        assert!(!machine.calls("lvm").iter().any(|call| call.contains(&"--help".to_owned())));
+    }
+    // An LVM without the option.
     let machine = owned_by("node2");
-    set(&machine, "majority", "");
-    mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
-    assert!(machine.calls("lvm").iter().any(|call| call.contains(&"--majoritypvs".to_owned())));
-    let machine = owned_by("node2");
-    mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
-    assert!(!machine.calls("lvm").iter().any(|call| call.contains(&"--majoritypvs".to_owned())));
+    set(&machine, "missing", "1");
+    let start = mode(&machine, "system_id").param("majority_pvs", "yes").run("start");
+    start.answers(GENERIC).names("still belongs to node2").names("majoritypvs");
+    assert_eq!(get(&machine, "system_id"), "node2");
 }
 
 #[test]
@@ -246,9 +314,12 @@ fn a_node_s_own_id_comes_from_where_lvm_takes_it() {
 fn a_configuration_with_tags_of_hosts_is_asked_of_lvm() {
     let machine = owned_by("node2");
     machine.file("etc/lvm/lvm.conf", "tags { hosttags = 1 }\n");
-    machine.file("etc/lvm/asked", "global {\n system_id_source=\"lvmlocal\"\n}\n");
+    let asked = "global {\n system_id_source=\"lvmlocal\"\n}\nlocal {\n system_id=\"host3\"\n}\n";
+    machine.file("etc/lvm/asked", asked);
+    set(&machine, "host_id", "host3");
     mode(&machine, "system_id").run("start").answers(SUCCESS);
-    assert!(commands(&machine).contains(&"lvmconfig".to_owned()));
+    assert_eq!(commands(&machine)[..3], ["fullreport", "lvmconfig", "script"]);
+    assert_eq!(get(&machine, "system_id"), "host3");
 }
 
 #[test]

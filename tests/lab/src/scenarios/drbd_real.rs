@@ -200,7 +200,8 @@ fn not_up(lab: &Lab, disk: &Resource) -> Result {
     expect(lab, "stop", &act(two, "stop", AMPLE)?, RUNNING, &[])
 }
 
-/// A monitor and a status of ours, beside the script and the tool that it runs.
+/// A monitor and a status of ours, beside the tool and the script that runs it. The goal is that a status costs twenty
+/// times less than the script's; a busy machine blurs it.
 fn processor_time(lab: &Lab) -> Result {
     let one = lab.node(1);
     expect(lab, "start on node1", &act(one, "start", AMPLE)?, RUNNING, &[])?;
@@ -221,5 +222,5 @@ fn processor_time(lab: &Lab) -> Result {
         role / ours,
         theirs / status
     ));
-    lab.check("a monitor of ours costs less than drbdadm role", ours < role)
+    lab.check("a status of ours costs a tenth of the script's at most", theirs / status >= 10.0)
 }
