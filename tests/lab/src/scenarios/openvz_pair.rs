@@ -7,8 +7,6 @@ use crate::setup::data::Written;
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, drbd, heartbeat};
 use crate::{Lab, Node, Result};
-use std::thread::sleep;
-use std::time::Duration;
 
 /// Heartbeat, drbddisk, Filesystem, openvz, active on both nodes.
 pub const SCENARIO: Scenario = Scenario {
@@ -56,22 +54,18 @@ fn story(lab: &Lab) -> Result {
 
     start(lab, &[deimos, phobos])?;
     at_home(lab, &lines, "both nodes are up")?;
-    let data: Vec<Written> = lab.step("data written into both containers", || {
-        [(deimos, db), (phobos, apps)]
-            .iter()
-            .map(|(node, line)| Written::to(node, &format!("{}/vm/data", line.directory), 512))
-            .collect()
-    })?;
-    let all_there = || data.iter().zip([deimos, phobos]).try_for_each(|(data, node)| data.is_on(node));
+    let mut data = Data { lab, lines: &lines, written: Vec::new() };
+    let (both, first, second) = ([deimos, phobos], [deimos, deimos], [phobos, phobos]);
+    data.go_on(both)?;
 
     // 1 and 2, by power failure.
     deimos.kill();
     lab.done("1. deimos is off, by power failure");
     lab.eventually("both containers run on phobos", SWITCH, || lines.iter().all(|line| runs(line, phobos)))?;
-    lab.step("the data are there", || data.iter().try_for_each(|data| data.is_on(phobos)))?;
+    data.go_on(second)?;
     lab.step("2. deimos is on again", || power_on(deimos))?;
     at_home(lab, &lines, "deimos has its container back")?;
-    lab.step("the data are there", all_there)?;
+    data.go_on(both)?;
 
     // 3 and 4, in good order.
     lab.step("3. phobos is shut down", || {
@@ -80,34 +74,66 @@ fn story(lab: &Lab) -> Result {
         phobos.shut_down()
     })?;
     lab.eventually("both containers run on deimos", SWITCH, || lines.iter().all(|line| runs(line, deimos)))?;
-    lab.step("the data are there", || data.iter().try_for_each(|data| data.is_on(deimos)))?;
+    data.go_on(first)?;
     lab.step("4. phobos is on again", || power_on(phobos))?;
     at_home(lab, &lines, "phobos has its container back")?;
-    lab.step("the data are there", all_there)?;
+    data.go_on(both)?;
 
-    for (what, delay) in
-        [("5. both lose power and boot at once", 0), ("6. both lose power, phobos boots later", 45)]
-    {
-        deimos.kill();
-        phobos.kill();
-        lab.done(what);
+    deimos.kill();
+    phobos.kill();
+    lab.done("5. both lose power and boot at once");
+    lab.step("both are up", || {
         deimos.switch_on()?;
-        if delay > 0 {
-            power_on(deimos)?;
-            sleep(Duration::from_secs(delay));
-            power_on(phobos)?;
-        } else {
-            lab.step("both are up", || {
-                phobos.switch_on()?;
-                deimos.boot()?;
-                phobos.boot()
+        phobos.switch_on()?;
+        deimos.boot()?;
+        phobos.boot()
+    })?;
+    start(lab, &[deimos, phobos])?;
+    at_home(lab, &lines, "each container is at home")?;
+    data.go_on(both)?;
+
+    deimos.kill();
+    phobos.kill();
+    lab.step("6. both lose power, deimos boots", || power_on(deimos))?;
+    lab.eventually("both containers run on deimos", SWITCH, || lines.iter().all(|line| runs(line, deimos)))?;
+    data.go_on(first)?;
+    lab.step("phobos boots later", || power_on(phobos))?;
+    at_home(lab, &lines, "each container is at home")?;
+    data.go_on(both)?;
+    lab.step("all data of all times are there", || {
+        data.written
+            .iter()
+            .try_for_each(|pair| pair.iter().zip(both).try_for_each(|(data, node)| data.is_on(node)))
+    })
+}
+
+/// What was written into the two containers: a pair of files after each switch.
+struct Data<'a> {
+    lab: &'a Lab,
+    lines: &'a [Line; 2],
+    written: Vec<[Written; 2]>,
+}
+
+impl Data<'_> {
+    /// What was written last is there: on an older copy it would not be. Then more is written. `nodes` is where they run.
+    fn go_on(&mut self, nodes: [&Node; 2]) -> Result {
+        let (lab, [db, apps]) = (self.lab, self.lines);
+        if let Some(last) = self.written.last() {
+            lab.step("the last data are there", || {
+                last.iter().zip(nodes).try_for_each(|(data, node)| data.is_on(node))
             })?;
-            start(lab, &[deimos, phobos])?;
         }
-        at_home(lab, &lines, "each container is at home")?;
-        lab.step("the data are there", all_there)?;
+        let name = format!("vm/data-{}", self.written.len());
+        let [here, there] = nodes;
+        let pair = lab.step("data written into both containers", || {
+            Ok([
+                Written::to(here, &format!("{}/{name}", db.directory), 128)?,
+                Written::to(there, &format!("{}/{name}", apps.directory), 128)?,
+            ])
+        })?;
+        self.written.push(pair);
+        Ok(())
     }
-    Ok(())
 }
 
 pub(super) fn make_container(lab: &Lab, line: &Line) -> Result {
