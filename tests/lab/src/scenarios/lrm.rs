@@ -1,5 +1,5 @@
 //! heartbeat 2 with its CRM called agents through cluster-glue's LRM, in three classes. That daemon drives ours here, as
-//! `heartbeat`, `lsb` and `ocf`: with each of them what it believes is what is.
+//! `heartbeat`, `lsb` and `ocf`: with each of them what it believes is what is. xendomain has its turn in `xen-ha`.
 
 use super::Scenario;
 use crate::lab::Wish;
@@ -25,10 +25,10 @@ const AMPLE: u32 = 90;
 const SHORT: u32 = 20;
 
 /// An agent, its parameters in the order of Heartbeat's, and a line of shell that is true while the resource is active.
-struct Subject {
-    agent: &'static str,
-    parameters: &'static [(&'static str, &'static str)],
-    active: &'static str,
+pub(super) struct Subject {
+    pub agent: &'static str,
+    pub parameters: &'static [(&'static str, &'static str)],
+    pub active: &'static str,
 }
 
 const SUBJECTS: [Subject; 5] = [
@@ -108,7 +108,7 @@ fn prepare(node: &Node) -> Result {
 }
 
 /// Makes a resource of this class known, and gives its id.
-fn add(node: &Node, subject: &Subject, class: &str) -> Result<String> {
+pub(super) fn add(node: &Node, subject: &Subject, class: &str) -> Result<String> {
     let Subject { agent, parameters, .. } = subject;
     let id = format!("{agent}-{class}");
     let mut words: Vec<String> = Vec::new();
@@ -158,6 +158,11 @@ fn there_and_back(node: &Node, subject: &Subject, id: &str) -> Result {
     Ok(())
 }
 
+/// Does an action of the resource with this id, and fails unless the LRM understands this code.
+pub(super) fn does(lab: &Lab, node: &Node, id: &str, action: &str, code: i32) -> Result {
+    is_code(lab, &format!("{id}: {action}"), lrm::execute(node, id, action, AMPLE)?, code)
+}
+
 fn is_code(lab: &Lab, what: &str, said: i32, code: i32) -> Result {
     if said == code {
         lab.done(&format!("{what} is {code}"));
@@ -172,16 +177,13 @@ fn held(lab: &Lab, node: &Node) -> Result {
     let limit = format!("CRM_meta_timeout={SHORT}000");
     lrm::add(node, "drbddisk-crm", &["ocf", "drbddisk", "holdfast", "drbd_resource=r0", &limit])?;
     for id in ["drbddisk-heartbeat", "drbddisk-crm"] {
-        let is = |action, seconds, code| {
-            let said = lrm::execute(node, id, action, seconds)?;
-            is_code(lab, &format!("{id}: {action}"), said, code)
-        };
-        is("start", AMPLE, DONE)?;
+        let is = |action, code| does(lab, node, id, action, code);
+        is("start", DONE)?;
         node.must("setsid sleep 1000 </dev/drbd0 >/dev/null 2>&1 & echo $! >/run/sleep.pid")?;
-        is("stop", AMPLE, FAILED)?;
-        is("monitor", AMPLE, DONE)?;
+        is("stop", FAILED)?;
+        is("monitor", DONE)?;
         node.must("kill $(cat /run/sleep.pid)")?;
-        is("stop", AMPLE, DONE)?;
+        is("stop", DONE)?;
     }
     Ok(())
 }

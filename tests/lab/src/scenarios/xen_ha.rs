@@ -2,12 +2,14 @@
 //! xendomain. Each guest writes records all the time; what it has acknowledged has to be there after every switch.
 
 use super::Scenario;
+use super::lrm::{Subject, add, does};
 use crate::lab::Wish;
 use crate::qemu::Kind;
+use crate::setup::codes::{DONE, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::xen::{Guest, SWITCH};
-use crate::setup::{agents, drbd, heartbeat, tester, xen};
-use crate::{Lab, Node, Result};
+use crate::setup::{agents, drbd, heartbeat, lrm, tester, xen};
+use crate::{Lab, Node, Result, failed};
 
 /// Heartbeat, drbddisk, xendomain, active on both nodes.
 pub const SCENARIO: Scenario = Scenario {
@@ -49,6 +51,7 @@ fn story(lab: &Lab) -> Result {
     }
     xen::prepare(lab)?;
     lab.step("ocf-tester passes xendomain, with a real guest", || ocf_tester(skylla))?;
+    by_lrm(lab, skylla)?;
     let settings = heartbeat::Settings { deadtime: 15, ..heartbeat::Settings::default() };
     heartbeat::configure(lab, HARESOURCES, settings)?;
     lab.step("Heartbeat starts", || {
@@ -108,4 +111,29 @@ fn ocf_tester(node: &Node) -> Result {
     // Of itself ocf-tester allows 20 seconds, in which an emulated guest does not come up.
     let time = ("CRM_meta_timeout", "120000");
     tester::passes(node, "xendomain", &[("name", "check"), ("xmfile", "/etc/xen/check"), time])
+}
+
+/// The same guest, driven by the LRM of heartbeat 2 in its three classes (see `lrm`): what one has started the others
+/// find, do not start again, and stop.
+fn by_lrm(lab: &Lab, node: &Node) -> Result {
+    const GUEST: Subject =
+        Subject { agent: "xendomain", parameters: &[("name", "check")], active: "xl domid check" };
+    lab.step("lrmd runs", || lrm::start_on(lab, node))?;
+    let ids: Vec<String> =
+        ["heartbeat", "lsb", "ocf"].iter().map(|class| add(node, &GUEST, class)).collect::<Result<_>>()?;
+    let [heartbeat, lsb, ocf] = ids.as_slice() else { return Err(failed("three classes")) };
+    let all = |code| ids.iter().try_for_each(|id| does(lab, node, id, "monitor", code));
+    all(STOPPED)?;
+    does(lab, node, heartbeat, "start", DONE)?;
+    let number = node.must(GUEST.active)?;
+    all(DONE)?;
+    does(lab, node, lsb, "start", DONE)?;
+    does(lab, node, ocf, "start", DONE)?;
+    lab.check("it was started once", node.must(GUEST.active)? == number)?;
+    does(lab, node, ocf, "stop", DONE)?;
+    lab.check("nothing is left of it", node.says("! xl list | grep -q ^check"))?;
+    all(STOPPED)?;
+    does(lab, node, lsb, "stop", DONE)?;
+    does(lab, node, heartbeat, "stop", DONE)?;
+    node.must("pkill -x lrmd").map(|_| ())
 }
