@@ -3,12 +3,13 @@
 use crate::hub::Hub;
 use crate::images::{Images, cache};
 use crate::node::{Node, Plan};
-use crate::owned::Scratch;
+use crate::owned::{self, Scratch};
 use crate::qemu::Kind;
 use crate::{Doing, Result, failed};
 use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -213,6 +214,7 @@ impl Lab {
             let _ = fs::write(to.join("console"), node.console());
             if !node.is_on() {
                 let _ = fs::write(to.join("status"), "switched off\n");
+                logs_of_a_dead_node(&node.state(), &to.join("disk"));
                 continue;
             }
             let limit = Duration::from_secs(60);
@@ -239,6 +241,22 @@ show xl list";
 const LOGS: &str =
     "var/log var/lib/heartbeat/trace_ra var/lib/pacemaker/cib etc/ha.d etc/corosync etc/drbd.d run/holdfast";
 
+/// What a node without power has on its disk, out of its layer over the image: the journal first, then the files.
+fn logs_of_a_dead_node(disk: &Path, to: &Path) {
+    let quietly = |program: &str, words: &[&str]| {
+        let mut command = owned::command(program);
+        command.args(words).arg(disk).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = owned::output(command);
+    };
+    quietly("e2fsck", &["-p", "-E", "journal_only"]);
+    for path in LOGS.split(' ') {
+        let into = to.join(path);
+        let into = into.parent().unwrap_or(to);
+        let _ = fs::create_dir_all(into);
+        quietly("debugfs", &["-R", &format!("rdump /upper/{path} \"{}\"", into.display())]);
+    }
+}
+
 /// Removes what labs that were killed with SIGKILL could not remove.
 fn sweep(cache: &Path) {
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
@@ -258,4 +276,30 @@ fn sweep(cache: &Path) {
 pub fn beside_us(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if path.exists() { Ok(path) } else { Err(failed(format!("{} is not built", path.display()))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logs_of_a_node_without_power_are_read_from_its_disk() {
+        let directory = std::env::temp_dir().join(format!("lab test {}", std::process::id()));
+        let scratch = Scratch::new(directory.clone()).unwrap();
+        let (tree, disk) = (scratch.path().join("tree"), scratch.path().join("disk"));
+        fs::create_dir_all(tree.join("upper/var/log/deep")).unwrap();
+        fs::create_dir_all(tree.join("upper/var/lib/heartbeat/trace_ra/drbddisk")).unwrap();
+        fs::write(tree.join("upper/var/log/deep/ha-log"), "said").unwrap();
+        fs::write(tree.join("upper/var/lib/heartbeat/trace_ra/drbddisk/r0.start"), "exit code 0").unwrap();
+        fs::File::create(&disk).unwrap().set_len(8 << 20).unwrap();
+        let mut mkfs = owned::command("mkfs.ext4");
+        mkfs.args(["-q", "-F", "-d"]).arg(&tree).arg(&disk).stderr(Stdio::null());
+        assert!(owned::output(mkfs).unwrap().status.success());
+
+        let to = scratch.path().join("report");
+        logs_of_a_dead_node(&disk, &to);
+        assert_eq!(fs::read_to_string(to.join("var/log/deep/ha-log")).unwrap(), "said");
+        let trace = to.join("var/lib/heartbeat/trace_ra/drbddisk/r0.start");
+        assert_eq!(fs::read_to_string(trace).unwrap(), "exit code 0");
+    }
 }

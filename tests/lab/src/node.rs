@@ -78,7 +78,7 @@ impl Node {
         };
         // What the node changes of the shared image. Raw, and with a journal: it has to survive a killed QEMU, as a
         // real machine's root survives a power failure.
-        let state = node.file("state");
+        let state = node.state();
         File::create(&state)?.set_len(2 << 30)?;
         let mut mkfs = owned::command("mkfs.ext4");
         mkfs.args(["-q", "-F", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-J", "size=16"]).arg(&state);
@@ -124,6 +124,12 @@ impl Node {
         console
     }
 
+    /// The disk with what it has changed of the shared image.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.file("state")
+    }
+
     /// Switches it on and does not wait.
     ///
     /// # Errors
@@ -150,7 +156,7 @@ impl Node {
             xen: &self.images.xen(),
             initramfs: &self.directory.join("initramfs"),
             root: &self.images.root(),
-            disks: &[self.file("state"), self.file("data")],
+            disks: &[self.state(), self.file("data")],
             network: (&own, &hub_socket(&self.directory, self.number)),
             console: &self.file("console"),
             monitor: &self.file("qmp"),

@@ -23,6 +23,11 @@ fn story(lab: &Lab) -> Result {
     pacemaker::start(lab, &configuration())?;
     lab.eventually("mounted on node1", 180, || one.mounted("/data"))?;
     lab.check("and not on node2", !two.mounted("/data"))?;
+    // A failure is explained by them.
+    lab.check(
+        "our agents leave traces",
+        one.says("cd /var/lib/heartbeat/trace_ra && ls drbddisk/disk.start.* Filesystem/fs.start.*"),
+    )?;
     let first = lab.step("data written on node1", || Written::to(one, "/data/first", 4096))?;
 
     one.kill();

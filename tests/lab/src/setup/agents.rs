@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 /// Where they go.
 pub const PROVIDER: &str = "/usr/lib/ocf/resource.d/holdfast";
+/// Has an agent write down what it saw and did; [`Lab::collect`] takes that along.
+pub const TRACED: (&str, &str) = ("OCF_TRACE_RA", "1");
 /// Debian's script of that name, whose place ours has taken.
 pub const THEIR_SCRIPT: &str = "/etc/ha.d/resource.d/drbddisk.holdfast-aside";
 
@@ -99,6 +101,7 @@ pub fn call_at_level(
         ("OCF_RESKEY_crm_feature_set", "3.16.1"),
         ("OCF_RESKEY_CRM_meta_timeout", limit.as_str()),
         ("OCF_CHECK_LEVEL", level),
+        TRACED,
     ];
     env.extend(names.iter().map(String::as_str).zip(parameters.iter().map(|(_, value)| *value)));
     let path = format!("{PROVIDER}/{agent}");

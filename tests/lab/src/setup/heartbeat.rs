@@ -1,5 +1,6 @@
 //! Heartbeat 3 with `haresources`.
 
+use crate::setup::agents::TRACED;
 use crate::{Lab, Node, Result, failed};
 use std::cell::Cell;
 use std::fmt::Write;
@@ -65,7 +66,9 @@ pub fn configure(lab: &Lab, haresources: &str, settings: Settings) -> Result {
 /// # Errors
 /// When it does not start.
 pub fn start_on(node: &Node) -> Result {
-    node.must("/etc/init.d/heartbeat start").map(|_| ())
+    // The agents inherit the word by which they leave a trace.
+    let (name, value) = TRACED;
+    node.must(&format!("{name}={value} /etc/init.d/heartbeat start")).map(|_| ())
 }
 
 /// Stops Heartbeat on a node, which gives its resources to the other.

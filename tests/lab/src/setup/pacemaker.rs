@@ -45,7 +45,8 @@ pub fn cib(resources: &str, constraints: &str) -> String {
     )
 }
 
-/// A primitive with parameters and operations: `("monitor", "10s", "20s")` is name, interval, time-out.
+/// A primitive with parameters and operations: `("monitor", "10s", "20s")` is name, interval, time-out. Our agents leave a
+/// trace of each call.
 #[must_use]
 pub fn primitive(
     id: &str,
@@ -59,6 +60,9 @@ pub fn primitive(
     );
     for (name, value) in parameters {
         let _ = write!(text, "<nvpair id=\"{id}-a-{name}\" name=\"{name}\" value=\"{value}\"/>");
+    }
+    if provider == "holdfast" {
+        let _ = write!(text, "<nvpair id=\"{id}-a-trace_ra\" name=\"trace_ra\" value=\"1\"/>");
     }
     text.push_str("</instance_attributes><operations>");
     for (name, interval, timeout) in operations {
