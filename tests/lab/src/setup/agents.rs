@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Where they go.
 pub const PROVIDER: &str = "/usr/lib/ocf/resource.d/holdfast";
 /// Has an agent write down what it saw and did; [`Lab::collect`] takes that along.
-pub const TRACED: (&str, &str) = ("OCF_TRACE_RA", "1");
+const TRACED: (&str, &str) = ("OCF_TRACE_RA", "1");
 /// Debian's script of that name, whose place ours has taken.
 pub const THEIR_SCRIPT: &str = "/etc/ha.d/resource.d/drbddisk.holdfast-aside";
 

@@ -1,6 +1,5 @@
 //! Heartbeat 3 with `haresources`.
 
-use crate::setup::agents::TRACED;
 use crate::{Lab, Node, Result, failed};
 use std::cell::Cell;
 use std::fmt::Write;
@@ -66,9 +65,9 @@ pub fn configure(lab: &Lab, haresources: &str, settings: Settings) -> Result {
 /// # Errors
 /// When it does not start.
 pub fn start_on(node: &Node) -> Result {
-    // The agents inherit the word by which they leave a trace.
-    let (name, value) = TRACED;
-    node.must(&format!("{name}={value} /etc/init.d/heartbeat start")).map(|_| ())
+    // Our agents inherit the second word and leave traces. The first keeps the shell's from it, and with them Heartbeat's
+    // own scripts, which would not be themselves.
+    node.must("OCF_TRACE_RA=0 OCF_RESKEY_trace_ra=1 /etc/init.d/heartbeat start").map(|_| ())
 }
 
 /// Stops Heartbeat on a node, which gives its resources to the other.
