@@ -71,7 +71,7 @@ impl Toolstack {
 }
 
 /// What the tool complained about, short enough to be read: the first line about an error, without the place in the
-/// tool's source that it begins with.
+/// tool's source that it begins with. One that was killed did not come to complain.
 pub fn complaint(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines =
@@ -87,7 +87,11 @@ pub fn complaint(output: &Output) -> String {
         .and_then(|rest| rest.split_once(": ").map(|(_, rest)| rest))
         .or_else(|| after("panic: ").and_then(|rest| rest.split_once(": ").map(|(_, rest)| rest)))
         .unwrap_or(line);
-    ocf::printable(short.as_bytes())
+    let short = ocf::printable(short.as_bytes());
+    match output.signal {
+        Some(signal) => format!("killed by signal {signal}: {short}"),
+        None => short,
+    }
 }
 
 #[cfg(test)]
@@ -114,5 +118,17 @@ mod tests {
             "dom1 is an invalid domain identifier (rc=-6)"
         );
         assert_eq!(said(""), "exit code 3");
+    }
+
+    /// As xl migrate, killed while the memory was copied.
+    #[test]
+    fn what_a_killed_tool_said_is_not_why_it_failed() {
+        let output = Output {
+            code: None,
+            signal: Some(9),
+            stdout: Vec::new(),
+            stderr: b"migration target: Ready to receive domain.\n".to_vec(),
+        };
+        assert_eq!(complaint(&output), "killed by signal 9: migration target: Ready to receive domain.");
     }
 }
