@@ -52,6 +52,7 @@ fn story(lab: &Lab) -> Result {
 
     unknown_peer(lab, &guest, &disk)?;
     moves(lab, &guest, &disk)?;
+    killed(lab, &guest, &disk)?;
     stays(lab, &guest, &disk)?;
     both_ends(lab, &guest, &disk)?;
     by_pacemaker(lab, &guest, &disk)
@@ -113,16 +114,16 @@ fn moves(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     one_primary(lab, disk, to)
 }
 
-/// Starts moving the guest from two to one, and cuts the link once this line of shell succeeds on one.
-fn interrupted(lab: &Lab, sign: &str) -> Result<Output> {
+/// Starts moving the guest from two to one, and does what is in the way once this line of shell succeeds on one.
+fn interrupted(lab: &Lab, sign: &str, what: &str, in_the_way: impl Fn()) -> Result<Output> {
     let (from, to) = (lab.node(2), lab.node(1));
     thread::scope(|scope| {
         let target = [("CRM_meta_migrate_target", to.name())];
         let moving = scope.spawn(move || act(from, "migrate_to", &target));
-        let seen = lab.eventually("the guest is on its way, the link is lost", SWITCH, || {
+        let seen = lab.eventually(&format!("the guest is on its way, {what}"), SWITCH, || {
             let seen = to.says(sign);
             if seen {
-                lab.hub().cut(1, 2);
+                in_the_way();
             }
             seen || moving.is_finished()
         });
@@ -131,10 +132,29 @@ fn interrupted(lab: &Lab, sign: &str) -> Result<Output> {
     })
 }
 
+/// True while its memory is copied to here.
+const INCOMING: &str = "xl list | grep -q ^web--incoming";
+
+/// xl is killed while the memory is copied: the guest goes on where it was, and one Primary is enough again.
+fn killed(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
+    let (from, to) = (lab.node(2), lab.node(1));
+    let answer = interrupted(lab, INCOMING, "xl is killed", || {
+        let _ = from.sh("pkill -9 -f '[x]l migrate '");
+    })?;
+    expect(lab, "migrate_to: the guest stays", &answer, FAILED, &["web", "stays", "signal 9"])?;
+    expect(lab, "monitor", &act(from, "monitor", &[])?, DONE, &[])?;
+    guest.goes_on(lab, from)?;
+    lab.check("it runs once", guest.places(lab) == 1)?;
+    expect(lab, "stop on one", &act(to, "stop", &[])?, DONE, &[])?;
+    lab.check("nothing is left there", to.says("! xl list | grep -q web"))?;
+    lab.check("it runs on two", guest.runs(from))?;
+    one_primary(lab, disk, from)
+}
+
 /// The link is lost while the memory is copied: the guest goes on where it was.
 fn stays(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (from, to) = (lab.node(2), lab.node(1));
-    let answer = interrupted(lab, "xl list | grep -q ^web--incoming")?;
+    let answer = interrupted(lab, INCOMING, "the link is lost", || lab.hub().cut(1, 2))?;
     expect(lab, "migrate_to: the guest stays", &answer, FAILED, &["stays"])?;
     expect(lab, "monitor", &act(from, "monitor", &[])?, DONE, &[])?;
     guest.goes_on(lab, from)?;
@@ -152,7 +172,7 @@ fn stays(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
 fn both_ends(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (from, to) = (lab.node(2), lab.node(1));
     xen::replace_xl(to, Some(&LATE.replace("REAL", &format!("'{REAL}'"))))?;
-    let answer = interrupted(lab, "xl domid web")?;
+    let answer = interrupted(lab, "xl domid web", "the link is lost", || lab.hub().cut(1, 2))?;
     xen::replace_xl(to, None)?;
     expect(lab, "migrate_to: check both ends", &answer, BLOCKED, &["CHECK BOTH ENDS"])?;
     expect(lab, "what is left on two is a failure", &act(from, "monitor", &[])?, FAILED, &["old copy"])?;
