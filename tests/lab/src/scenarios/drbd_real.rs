@@ -135,7 +135,7 @@ fn diskless(lab: &Lab, disk: &Resource) -> Result {
     // DRBD 8.4 shows what has neither disk nor peer as if it had never been brought up.
     lab.eventually("node2 has neither disk nor peer", 60, || disk.is(two, &["cs:Unconfigured"]))?;
     expect(lab, "there it is stopped", &ask(two, "monitor")?, STOPPED, &[])?;
-    expect(lab, "and start is refused", &act(two, "start", AMPLE)?, FAILED, &[])?;
+    expect(lab, "and start is refused", &act(two, "start", AMPLE)?, FAILED, &["ocf-exit-reason:r0 "])?;
     lab.check("node2 is not Primary", !disk.line(two).contains("ro:Primary/"))?;
     two.must("drbdadm adjust r0")?;
     one.must("drbdadm adjust r0")?;

@@ -118,7 +118,7 @@ fn killed_tools(lab: &Lab, node: &Node, web: &Guest) -> Result {
             // It had done its work.
             DONE => lab.check(&what, web.runs(node))?,
             FAILED => {
-                lab.done(&what);
+                lab.check(&what, answer.err.contains("ocf-exit-reason:guest web"))?;
                 nothing_is_left(lab, node, "web")?;
             }
             _ => return Err(failed(what)),
@@ -156,7 +156,7 @@ fn xenstored_dies(lab: &Lab, node: &Node, web: &Guest) -> Result {
     for action in ["monitor", "stop", "start"] {
         let answer = ask(node, action, "web", SHORT)?;
         let what = format!("xenstored is dead: {action} gives up by itself: {}", answer.err.trim());
-        expect(lab, &what, &answer, FAILED, &["ocf-exit-reason"])?;
+        expect(lab, &what, &answer, FAILED, &["xenstored is dead"])?;
     }
     let count = || xen::records(node, "/dev/vg-sdb/web").map_or(0, |found| found.count);
     let before = count();

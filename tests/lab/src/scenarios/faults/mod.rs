@@ -7,7 +7,7 @@ mod tools;
 use super::Scenario;
 use crate::lab::Wish;
 use crate::setup::agents::{call_at_level, expect};
-use crate::setup::codes::{DEGRADED, DONE, FAILED, STOPPED};
+use crate::setup::codes::{DEGRADED, DONE, FAILED, PROMOTED, STOPPED};
 use crate::setup::drbd::Resource;
 use crate::setup::{agents, drbd};
 use crate::{Lab, Node, Output, Result};
@@ -31,6 +31,17 @@ struct Resources {
 }
 
 const DISK: Resources = Resources { agent: "drbddisk", parameters: &[("drbd_resource", "r0")] };
+/// The same as an instance of a promotable clone.
+const INSTANCE: Resources = Resources {
+    agent: "drbddisk",
+    parameters: &[
+        ("drbd_resource", "r0"),
+        ("CRM_meta_promoted_max", "1"),
+        ("CRM_meta_clone_max", "2"),
+        ("CRM_meta_clone", "0"),
+        ("CRM_meta_notify", "true"),
+    ],
+};
 const DATA: Resources = Resources {
     agent: "Filesystem",
     parameters: &[

@@ -1,6 +1,8 @@
 //! Tools that are killed with SIGKILL before they did their work or when they had done it, and tools that hang.
 
-use super::{AMPLE, CONTAINER, DATA, DISK, DONE, FAILED, GROUP, IMAGE, Resources, SHORT, STOPPED};
+use super::{
+    AMPLE, CONTAINER, DATA, DISK, DONE, FAILED, GROUP, IMAGE, INSTANCE, PROMOTED, Resources, SHORT, STOPPED,
+};
 use crate::setup::agents::expect;
 use crate::{Lab, Node, Output, Result, failed};
 
@@ -114,6 +116,7 @@ pub fn faults(lab: &Lab, node: &Node) -> Result {
     }
     lab.check("no loop device is left over", !node.says("losetup -a | grep /var/tmp/image"))?;
     hung_drbdsetup(lab, node)?;
+    of_an_instance(lab, node)?;
 
     DATA.does(lab, node, "start")?;
     node.must("mkdir -p /data/vm && vzctl standin-create 101 >&2")?;
@@ -194,6 +197,25 @@ fn quietly(resource: &Resources, node: &Node, action: &str) -> Result {
         return Ok(());
     }
     Err(failed(format!("{} {action}: {}: {}", resource.agent, answer.code, answer.err)))
+}
+
+/// promote and demote of a promotable clone's instance, which are actions of their own. r0 is Primary before and after.
+fn of_an_instance(lab: &Lab, node: &Node) -> Result {
+    let is = |what: &str, action, role: &str, monitor| {
+        let here = node.says(&format!("grep -q '^ 0: .* ro:{role}/' /proc/drbd"));
+        lab.check(&format!("{what}: {role}"), here)?;
+        expect(lab, action, &INSTANCE.call(node, "monitor", AMPLE)?, monitor, &[])
+    };
+    let killed =
+        |action, how, word| with_fault(node, ("drbdadm", how, word), || INSTANCE.call(node, action, SHORT));
+    // There is another way to Secondary, by drbdsetup.
+    expect(lab, "demote, drbdadm before", &killed("demote", "before", "secondary")?, DONE, &[])?;
+    is("demote, drbdadm before", "monitor of the instance", "Secondary", DONE)?;
+    let answer = killed("promote", "before", "primary")?;
+    expect(lab, "promote, drbdadm before", &answer, FAILED, &["killed by signal 9"])?;
+    is("promote, drbdadm before", "monitor of the instance", "Secondary", DONE)?;
+    quietly(&INSTANCE, node, "promote")?;
+    is("promote", "monitor of the instance", "Primary", PROMOTED)
 }
 
 /// What drbdadm runs hangs, below a drbdadm that waits for it.
