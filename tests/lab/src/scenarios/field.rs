@@ -92,7 +92,7 @@ fn both(
     })
 }
 
-/// drbddisk as a simple disk and as an instance of a clone, and file system and container.
+/// drbddisk as a simple disk and as an instance of a clone.
 fn on_drbd(node: &Node) -> Result {
     let resource = ("drbd_resource", "cluster");
     tester::passes(node, "drbddisk", &[resource, ("ignore_missing_notifications", "true")])?;
@@ -146,7 +146,8 @@ fn example(node: &Node, system: &str, load: &str) -> Result {
          # The configuration of this test is without fencing.
          if grep -v 'Blind faith: not fencing' /run/said | grep -E 'ERROR|rror:|WARNING' >&2; then exit 1; fi
          crm_verify -V -x $cib
-         [ \"$(grep -c '<primitive' $cib)\" = \"$(grep -c '^primitive' $folder/crm)\" ]"
+         [ \"$(grep -c '<primitive' $cib)\" = \"$(grep -c '^primitive' $folder/crm)\" ]
+         [ \"$(grep -cE '<rsc_(location|colocation|order) ' $cib)\" = \"$(grep -cE '^(location|colocation|order) ' $folder/crm)\" ]"
     ))
     .map(|_| ())
 }
@@ -164,12 +165,25 @@ fn live(lab: &Lab, disk: &Resource) -> Result {
              grep -qx 1 /sys/kernel/config/nvmet/subsystems/*/namespaces/1/enable",
         ) && disk.is(node, &["ro:Primary/Secondary"])
     };
+    // As a client writes: past the page cache, and not where LVM or a file system would look.
+    const WRITE: &str = "set -e; dd if=/dev/urandom of=/run/blocks bs=64k count=4 status=none
+                         dd if=/run/blocks of=/dev/drbd0 bs=64k seek=32 oflag=direct status=none; sha256sum </run/blocks";
+    const READ: &str = "dd if=/dev/drbd0 bs=64k skip=32 count=4 iflag=direct status=none | sha256sum";
+    let there = |node: &Node, data: &str| match node.must(READ)? {
+        found if found == data => Ok(()),
+        found => Err(failed(format!("{} reads {found} instead of {data}", node.name()))),
+    };
+    let mut data: Option<String> = None;
     for (tool, load) in [
         ("crm", format!("crm configure load update {EXAMPLES}/{LIVE}/crm")),
         ("pcs", format!("sh -e {EXAMPLES}/{LIVE}/pcs")),
     ] {
         lab.step(&format!("loaded with {tool}"), || one.must(&format!("{{ {load}; }} 2>&1")))?;
         lab.eventually("xenamo4 offers the disk", STEP, || offers(one))?;
+        if let Some(data) = &data {
+            lab.step("the data are there", || there(one, data))?;
+        }
+        let written = data.insert(lab.step("data written", || one.must(WRITE))?);
         lab.step("crm_verify has nothing to say, holdfast-check finds no mistake", || {
             one.must(
                 "said=$(crm_verify -L -V 2>&1) && [ -z \"$said\" ] || { echo \"$said\"; exit 1; }
@@ -178,6 +192,7 @@ fn live(lab: &Lab, disk: &Resource) -> Result {
         })?;
         pacemaker::standby(one, one.name(), true)?;
         lab.eventually("on standby, xenamo5 does", STEP, || offers(two))?;
+        lab.step("the data are there", || there(two, written))?;
         pacemaker::standby(one, one.name(), false)?;
         if let [first, ..] = pacemaker::failures(one)?.as_slice() {
             return Err(failed(first.as_str()));
