@@ -339,6 +339,21 @@ fn stop_goes_past_a_configuration_that_lost_the_resource() {
     assert!(machine.calls("drbdsetup").contains(&vec!["down".to_string(), "r0".to_string()]));
 }
 
+/// One wrong word anywhere in it, and drbdadm answers 10 to everything.
+#[test]
+fn demote_and_stop_go_past_a_configuration_that_cannot_be_understood() {
+    for (action, state) in [("demote", SUCCESS), ("stop", NOT_RUNNING)] {
+        for machine in [new("Primary"), old(PRIMARY)] {
+            for word in ["secondary", "down"] {
+                let words = "*10 drbd.d/r0.res:2: Parse error: 'protocol | on | disk' expected,\n";
+                machine.file(&format!("refusals/{word}"), words);
+            }
+            instance(&machine).timeout_ms(6000).run(action).answers(SUCCESS);
+            instance(&machine).monitor().answers(state);
+        }
+    }
+}
+
 #[test]
 fn stop_of_a_resource_in_use_tries_and_then_names_the_user() {
     let machine = new("Primary");

@@ -163,6 +163,17 @@ fn a_resource_that_left_the_configuration_is_stopped_past_it() {
     }
 }
 
+/// One wrong word anywhere in /etc/drbd.d is code 10, as the kernel's refusals are.
+#[test]
+fn a_configuration_that_cannot_be_understood_does_not_keep_the_disk() {
+    for machine in [old(PRIMARY), new("Primary")] {
+        let words = "*10 drbd.d/r0.res:2: Parse error: 'protocol | on | disk' expected,\n";
+        machine.file("refusals/secondary", words);
+        r0(&machine).run("stop").answers(SUCCESS).within(Duration::from_secs(5));
+        r0(&machine).monitor().answers(7);
+    }
+}
+
 #[test]
 fn a_state_that_cannot_be_read_is_stopped_all_the_same_but_not_believed() {
     let machine = new("Primary");
