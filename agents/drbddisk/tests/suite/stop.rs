@@ -94,6 +94,9 @@ fn storage_targets_are_named() {
     let machine = old(PRIMARY);
     let nvme = "sys/kernel/config/nvmet/subsystems/disk1/namespaces/1";
     machine.file(&format!("{nvme}/device_path"), "/dev/drbd0\n").file(&format!("{nvme}/enable"), "1\n");
+    // By the name that people give it.
+    let by_name = "sys/kernel/config/nvmet/subsystems/disk3/namespaces/1";
+    machine.file(&format!("{by_name}/device_path"), "/dev/drbd/by-res/r0\n");
     let off = "sys/kernel/config/nvmet/subsystems/disk2/namespaces/1";
     machine.file(&format!("{off}/device_path"), "/dev/drbd0\n").file(&format!("{off}/enable"), "0\n");
     machine.file("sys/kernel/config/target/core/iblock_0/lun7/udev_path", "/dev/drbd0\n");
@@ -104,7 +107,8 @@ fn storage_targets_are_named() {
     machine.file("sys/kernel/config/target/core/iblock_0/lun8/info", info);
     machine.file("sys/kernel/config/target/core/iblock_0/lun9/info", info.replace("drbd0", "drbd01"));
     let answer =
-        held(&machine).names("NVMe target disk1").names("SCSI target lun7").names("SCSI target lun8");
+        held(&machine).names("NVMe target disk1").names("NVMe target disk3").names("SCSI target lun7");
+    assert!(answer.stderr.contains("SCSI target lun8"), "{answer}");
     assert!(!answer.stderr.contains("lun9"), "another device is not this one: {answer}");
     assert!(!answer.stderr.contains("disk2"), "a namespace that is off holds nothing: {answer}");
 }
