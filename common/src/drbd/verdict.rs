@@ -130,7 +130,9 @@ pub fn trouble(resource: &Resource) -> Option<String> {
         ));
     }
     if let Some((peer, word)) = peer(|connection| connection != Connection::Connected) {
-        let alone = if resource.role == Role::Primary { ", this is the only copy in use" } else { "" };
+        let alone = resource.role == Role::Primary
+            && resource.peers.iter().all(|peer| peer.connection != Connection::Connected);
+        let alone = if alone { ", this is the only copy in use" } else { "" };
         return Some(format!("{name} has lost {peer} ({word}): bring it back{alone}"));
     }
     if target {
@@ -286,7 +288,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_peer_leaves_the_only_copy_if_no_other_is_connected() {
+        let gone = [("connection:Connected", "connection:Connecting")];
+        degraded(&gone, "only copy");
+        let mut three = resource(&gone);
+        let mut other = resource(&[]).peers.remove(0);
+        other.node_id = 2;
+        three.peers.push(other);
+        let why = trouble(&three).unwrap();
+        assert!(why.contains("has lost node2") && !why.contains("only copy"), "{why}");
+    }
+
+    #[test]
     fn a_resynchronisation_is_degraded_in_both_directions() {
+        for word in ["StartingSyncT", "WFBitMapT", "WFSyncUUID", "PausedSyncT"] {
+            degraded(
+                &[("Established", word), ("disk:UpToDate client", "disk:Inconsistent client")],
+                "by its peer",
+            );
+        }
         degraded(
             &[("Established", "SyncTarget"), ("disk:UpToDate client", "disk:Inconsistent client")],
             "by its peer",
