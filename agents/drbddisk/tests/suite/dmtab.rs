@@ -183,12 +183,17 @@ fn faults_of_dmsetup() {
         let answer = clone(&machine).timeout_ms(3000).run("start");
         answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
         assert!(changes(&machine).is_empty(), "{how}: nothing comes up without its disk");
+        let answer = disk(&machine).timeout_ms(3000).run("start");
+        answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
+        assert!(changes(&machine).is_empty(), "{how}: nothing is promoted without its disk");
         let machine = striped(new_not_up());
         machine
             .file("sys/block/dm-7/dm/name", "root100\n")
             .file("sys/block/dm-7/dm/uuid", format!("{MARK}\n"));
         broken(&machine);
-        let answer = clone(&machine).timeout_ms(3000).run("stop");
-        answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
+        for call in [clone(&machine), disk(&machine)] {
+            let answer = call.timeout_ms(3000).run("stop");
+            answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
+        }
     }
 }
