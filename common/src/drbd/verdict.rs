@@ -96,7 +96,18 @@ pub fn of_several(verdicts: &[Verdict]) -> Verdict {
 pub fn trouble(resource: &Resource) -> Option<String> {
     let name = &resource.name;
     if let Some(why) = &resource.suspended {
-        return Some(format!("I/O of {name} is suspended ({why}): bring its peers back"));
+        let remedy = match why.as_str() {
+            "user" => format!("drbdadm resume-io {name}"),
+            "fencing" => "its peer has to be fenced".into(),
+            // Up to 8.4 the kernel does not say why.
+            "yes" => {
+                return Some(format!(
+                    "I/O of {name} is suspended: bring its peers back, or drbdadm resume-io {name}"
+                ));
+            }
+            _ => "bring its peers back".into(),
+        };
+        return Some(format!("I/O of {name} is suspended ({why}): {remedy}"));
     }
     if resource.io_fails {
         return Some(format!("I/O of {name} fails until all its users have closed it"));
@@ -241,6 +252,20 @@ mod tests {
             &[("suspended:no\n", "suspended:quorum\n"), ("suspended:no ", "suspended:quorum ")],
             "suspended (quorum)",
         );
+    }
+
+    #[test]
+    fn the_remedy_for_suspended_io_is_one_for_its_cause() {
+        for (why, remedy) in [
+            ("user", "drbdadm resume-io r0"),
+            ("fencing", "has to be fenced"),
+            ("quorum", "bring its peers back"),
+            ("no-data", "bring its peers back"),
+            ("user,quorum", "bring its peers back"),
+            ("yes", "bring its peers back, or drbdadm resume-io r0"),
+        ] {
+            degraded(&[("role:Primary suspended:no", &format!("role:Primary suspended:{why}"))], remedy);
+        }
     }
 
     #[test]

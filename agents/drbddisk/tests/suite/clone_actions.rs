@@ -268,6 +268,25 @@ fn promote_gives_up_against_an_unexpected_primary_if_that_is_wanted() {
     assert!(changes(&machine).len() > 1);
 }
 
+/// Without notifications the cluster is asked, and who cannot answer makes nobody unexpected.
+#[test]
+fn promote_without_notifications_asks_the_cluster_whether_a_primary_is_expected() {
+    for (located, gives_up) in [
+        (Tool::Does("echo 'resource r0 is running on: there Promoted'".into()), false),
+        (Tool::Does("echo 'resource r0 is running on: there Master'".into()), false),
+        (Tool::Does("echo 'resource r0 is running on: there'".into()), true),
+        (Tool::Fails(102, "no cluster"), false),
+    ] {
+        let machine = new("Secondary");
+        machine.file("list", list_9("Secondary", &[("Connected role:Secondary", "Connected role:Primary")]));
+        machine.file("refusals/primary", format!("*{PEER}")).tool("crm_resource", located);
+        let call = instance(&machine).param("fail_promote_early_if_peer_primary", "true");
+        call.timeout_ms(6000).run("promote").answers(GENERIC);
+        assert_eq!(changes(&machine).len() == 1, gives_up, "{:?}", changes(&machine));
+        assert!(!machine.calls("crm_resource").is_empty());
+    }
+}
+
 #[test]
 fn demote_makes_secondary() {
     for machine in [new("Primary"), old(PRIMARY)] {
