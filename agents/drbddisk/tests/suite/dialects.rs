@@ -92,7 +92,7 @@ fn the_disk_of_an_old_haresources_line_is_understood() {
 fn wrong_arguments_get_the_usage_and_1() {
     let machine = old(SECONDARY);
     let agent = heartbeat(&machine);
-    for words in [&["a", "b", "start"][..], &["r0", "begin"], &["r0", "restart"], &["r0"]] {
+    for words in [&[][..], &["a", "b", "start"], &["r0", "begin"], &["r0", "restart"], &["r0"]] {
         let answer = agent.run_args(words).exits(1);
         assert!(answer.stderr.to_lowercase().contains("usage"), "{answer}");
         assert_eq!(answer.stdout, "", "{answer}");
