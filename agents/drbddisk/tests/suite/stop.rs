@@ -167,6 +167,20 @@ fn a_resource_that_left_the_configuration_is_stopped_past_it() {
     }
 }
 
+#[test]
+fn every_volume_of_8_4_is_stopped_past_the_configuration() {
+    let machine = old(PRIMARY);
+    link(&machine, "by-res/r1/0", 10);
+    link(&machine, "by-res/r1/1", 11);
+    machine.file("proc/drbd", crate::scenes::proc_84(&[(10, PRIMARY), (11, PRIMARY)]));
+    machine.file("refusals/secondary", "*1 'r1' not defined in your config (for this host).\n");
+    resource(&machine, "r1").run("stop").answers(SUCCESS);
+    let calls = machine.calls("drbdsetup");
+    let mut calls: Vec<_> = calls.iter().filter(|call| call[0] == "secondary").map(|call| &call[1]).collect();
+    calls.sort();
+    assert_eq!(calls, ["10", "11"]);
+}
+
 /// One wrong word anywhere in /etc/drbd.d is code 10, as the kernel's refusals are.
 #[test]
 fn a_configuration_that_cannot_be_understood_does_not_keep_the_disk() {
