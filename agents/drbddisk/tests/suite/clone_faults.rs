@@ -71,13 +71,13 @@ fn faults_of_crm_master_never_fail_an_action() {
 /// drbdadm still makes the change and tells the role: a success is true, and a failure ends in time.
 #[test]
 fn faults_of_drbdsetup_in_start_promote_demote_and_reload_are_never_false_successes() {
-    let scenes: [(&str, fn() -> Sandbox, &str); 4] = [
-        ("start", new_down, "Secondary"),
-        ("promote", || new("Secondary"), "Primary"),
-        ("demote", || new("Primary"), "Secondary"),
-        ("reload", || new("Primary"), "Primary"),
-    ];
-    for (action, scene, after) in scenes {
+    for (action, before, after) in [
+        ("start", "", "Secondary"),
+        ("promote", "Secondary", "Primary"),
+        ("demote", "Primary", "Secondary"),
+        ("reload", "Primary", "Primary"),
+    ] {
+        let scene = || if before.is_empty() { new_down() } else { new(before) };
         with_faults(scene, "drbdsetup", action, |how, machine, answer| {
             if answer.code == Some(SUCCESS) {
                 let list = std::fs::read_to_string(machine.path("list")).unwrap();
