@@ -1,5 +1,6 @@
 //! Who in the kernel still holds a mount or a block device: what no signal can end, and a person has to know.
 
+use crate::drbd::target::same_disk;
 use crate::state::mountinfo::{Device, Mount, is_at_or_below};
 use crate::{Call, printable};
 use std::ffi::OsString;
@@ -98,7 +99,10 @@ fn entries(call: &Call, directory: &str) -> Vec<String> {
 pub fn storage_targets(call: &Call, node: &Path) -> Vec<String> {
     const NVME: &str = "/sys/kernel/config/nvmet/subsystems";
     const SCSI: &str = "/sys/kernel/config/target/core";
-    let is_node = |file: String| call.host.read_line(file).is_some_and(|path| Path::new(&path) == node);
+    // The path stands there as somebody wrote it, which may be a link such as /dev/drbd/by-res/r0.
+    let is_node = |file: String| {
+        call.host.read_line(file).is_some_and(|path| same_disk(&call.host, Path::new(&path), node))
+    };
     // udev_path is what a tool has noted there, if any did. What the kernel has open stands in info.
     let name = node.strip_prefix("/dev").unwrap_or(node).display().to_string().replace('/', "!");
     let opened = format!("iBlock device: {name} ");

@@ -170,6 +170,7 @@ impl Invocation {
     /// Reads the values of an OCF, Heartbeat or LSB call.
     pub fn read(caller: &Caller, dialect: Dialect, metadata: &Metadata, host: &Host) -> Result<Self> {
         let (action, positionals) = match (dialect, caller.args.split_last()) {
+            (Dialect::Heartbeat, None) => return Err(Error::generic(usage(metadata))),
             (_, None) => return Err(Error::args("no action was given")),
             (Dialect::Heartbeat, Some((action, positionals))) => (action, positionals),
             (_, Some((action, []))) => (action, [].as_slice()),
@@ -385,9 +386,12 @@ mod tests {
 
     #[test]
     fn too_few_or_too_many_positions_are_usage_with_code_1() {
-        for args in
-            [&["/dev/x", "start"][..], &["/dev/x", "/mnt", "ro", "more", "start"], &["/dev/x", "/mnt", "go"]]
-        {
+        for args in [
+            &[][..],
+            &["/dev/x", "start"],
+            &["/dev/x", "/mnt", "ro", "more", "start"],
+            &["/dev/x", "/mnt", "go"],
+        ] {
             let caller = caller("/etc/ha.d/resource.d/Sample", args, &[]);
             let error = Invocation::read(&caller, Dialect::Heartbeat, &TABLE, &Host::real()).unwrap_err();
             assert_eq!(error.code(), crate::ExitCode::Generic);

@@ -3,7 +3,7 @@
 //! The device carries a mark of ours in its UUID, so that no stop removes one that somebody else has made.
 
 use crate::DrbdDisk;
-use crate::adm::drbdadm;
+use crate::adm::{drbdadm, written_file};
 use ocf::{Call, Context, Error, Result, printable};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ pub fn create(table: &Table, call: &Call) -> Result<bool> {
         return Ok(false);
     }
     let shown = printable(file.as_os_str().as_encoded_bytes());
-    let text = call.host.read(file).or_installed(format_args!("dmtab {shown} cannot be read"))?;
+    let text = written_file(call, file).or_installed(format_args!("dmtab {shown} cannot be read"))?;
     if let Some(missing) = devices(&text).find(|device| !call.host.exists(device)) {
         let missing = printable(missing.as_os_str().as_encoded_bytes());
         return Err(Error::generic(format_args!("{missing} for dmtab {shown} does not exist: activate it")));
@@ -102,9 +102,11 @@ pub fn create(table: &Table, call: &Call) -> Result<bool> {
     Ok(true)
 }
 
-/// The block devices that a table names.
+/// The block devices that a table names. dmsetup skips lines that begin with #.
 fn devices(table: &[u8]) -> impl Iterator<Item = PathBuf> {
-    let words = table.split(u8::is_ascii_whitespace).filter(|word| word.starts_with(b"/dev/"));
+    let lines = table.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii_start().starts_with(b"#"));
+    let words = lines.flat_map(|line| line.split(u8::is_ascii_whitespace));
+    let words = words.filter(|word| word.starts_with(b"/dev/"));
     words.map(|word| {
         use std::os::unix::ffi::OsStringExt;
         PathBuf::from(OsString::from_vec(word.to_vec()))
@@ -173,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_devices_of_a_table_are_its_paths() {
-        let table = b"0 629145600 striped 3 64 /dev/vg-sda/root100 0 /dev/vg-sdb/root100 0 8:16 0\n";
+        let table = b"# 0 9 linear /dev/old 0\n \t# /dev/older\n0 629145600 striped 3 64 /dev/vg-sda/root100 0 /dev/vg-sdb/root100 0 8:16 0\n";
         let found: Vec<PathBuf> = devices(table).collect();
         assert_eq!(found, [Path::new("/dev/vg-sda/root100"), Path::new("/dev/vg-sdb/root100")]);
     }

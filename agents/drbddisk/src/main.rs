@@ -87,13 +87,11 @@ impl Agent for DrbdDisk {
             Verdict::Unconfigured | Verdict::Secondary => State::Stopped,
             // One that is not Primary is work for start, and one that is, is work for stop.
             Verdict::Mixed if call.action == "start" => State::Stopped,
-            Verdict::Mixed => State::Running,
-            Verdict::Primary(None) => State::Running,
-            Verdict::Primary(Some(why)) if self.report_degraded => State::Degraded(why),
-            Verdict::Primary(Some(why)) => {
-                call.log.warn(why);
-                State::Running
+            Verdict::Mixed => {
+                self.in_trouble(format!("{} is {}: start it again", self.object(), verdict.words()), call)
             }
+            Verdict::Primary(None) => State::Running,
+            Verdict::Primary(Some(why)) => self.in_trouble(why, call),
         })
     }
 
@@ -188,6 +186,15 @@ impl DrbdDisk {
             )));
         }
         Ok(target)
+    }
+
+    /// A disk that runs and that somebody should look at.
+    fn in_trouble(&self, why: String, call: &Call) -> State {
+        if self.report_degraded {
+            return State::Degraded(why);
+        }
+        call.log.warn(why);
+        State::Running
     }
 
     fn stop_disk(&self, call: &Call) -> Result<()> {

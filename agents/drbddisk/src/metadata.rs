@@ -27,8 +27,8 @@ Pacemaker.
 
 As a promotable clone it takes the place of ocf:linbit:drbd: start brings the resource up as Secondary on each node,
 promote makes one Primary. The agent behaves so when the cluster gives promoted-max or master-max with the action (it
-does for each action of a promotable clone and for nothing else), for the actions promote, demote and notify, and when
-it is called by the name drbd.
+does for each action of a promotable clone and for nothing else) or promotable=true (as crm_resource --force-start does),
+for the actions promote, demote and notify, and when it is called by the name drbd.
 
 Called as the script is (drbddisk r0 start), it answers with the script's words and exit codes: running (Primary) and 0,
 stopped (Secondary) or stopped (Unconfigured) and 3, 4 if the role cannot be told, 1 for a failed start or stop, and
@@ -40,7 +40,7 @@ Differences from the script drbddisk, and why:
   took for stopped.
 - On DRBD 9, and whenever a tool fails, hangs or answers what cannot be understood, the state is unknown and never
   stopped. The script called it Unconfigured.
-- A resource with several volumes is Primary if one of them is.
+- A resource with several volumes is Primary if one of them is; start goes on until all are.
 - Without a name, start and stop work if the configuration has one resource, and fail if it has several: the script
   took all of them, also for a blank in place of two colons in haresources. The word all still means all.
 - start of a resource that is Primary, and stop of one that is not, run no tool that changes anything.
@@ -72,7 +72,9 @@ Differences from ocf:linbit:drbd, and why:
 - A good copy without any connection set up gets the third score, not the fourth.
 - Other diskless clients are no copies that a diskless client could miss.
 - monitor of a resource that is not in the configuration and not up is 7, not 5.
-- demote and stop work without notify=true; start, promote and reload insist on it as the shell agent does.
+- demote, stop and reload work without notify=true; start and promote insist on it as the shell agent does. To the cluster
+  a reload that fails is a failed start.
+- demote and stop work also if the configuration cannot be understood: then drbdsetup does what drbdadm cannot.
 - With a peer that stays Primary, promote tries for as long as the action may take. What has no UpToDate data (17) fails
   after 15 seconds at the latest. promote asks DRBD and does not decide from what it shows: after the death of a Primary
   it is shown for ten seconds more, but the first attempt succeeds.

@@ -55,6 +55,10 @@ mod tests {
         assert_eq!(says(10, "r0: Failure: (158) Unknown resource\n"), Refusal::NotUp);
         assert_eq!(says(10, "r0: Failure: (162) Invalid configuration request\n"), Refusal::Other);
         assert_eq!(says(1, "'nosuch' not defined in your config (for this host).\n"), Refusal::NotDefined);
+        assert_eq!(
+            says(1, "modinfo: ERROR: Module drbd not found.\nno resources defined!\n"),
+            Refusal::NotDefined
+        );
         assert_eq!(says(1, "primary operates on whole resources\n"), Refusal::Other);
         assert_eq!(says(20, "Failed to modprobe drbd (No such file or directory)\n"), Refusal::NoModule);
         assert_eq!(says(20, "Command did not terminate within 121 seconds\n"), Refusal::Other);

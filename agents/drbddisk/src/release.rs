@@ -14,13 +14,23 @@ pub fn secondary(name: &str, call: &Call) -> Result<Output> {
     let limit = call.remaining() / 2;
     let by_name = drbdadm(call, &["secondary", name]).and_then(|tool| tool.within(limit).run());
     match by_name {
-        // The kernel's own answer: done, not up, refused, no disk, no data.
-        Ok(Output { code: Some(0 | 10 | 11 | 16 | 17), .. }) => by_name,
-        // Out of the configuration, or drbdadm cannot run or write its lock file: the kernel needs neither.
+        Ok(ref output) if is_of_the_kernel(output) => by_name,
+        // Out of the configuration, which may be broken, or drbdadm cannot run or write its lock file: the kernel needs
+        // none of these.
         other => match past_configuration(name, call) {
             Some(Ok(output)) => Ok(output),
             _ => other,
         },
+    }
+}
+
+/// The kernel's own answer: done, refused, no disk, no data, not up. The code of the last is also drbdadm's own, for a
+/// configuration that it does not understand.
+pub fn is_of_the_kernel(output: &Output) -> bool {
+    match output.code {
+        Some(0 | 11 | 16 | 17) => true,
+        Some(10) => String::from_utf8_lossy(&output.stderr).contains("Failure: ("),
+        _ => false,
     }
 }
 

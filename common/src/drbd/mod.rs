@@ -286,7 +286,9 @@ fn lines(call: &Call, words: &[&str]) -> Result<Vec<String>> {
 
 /// True if drbdadm found no such resource in the configuration.
 pub fn is_not_defined(output: &Output) -> bool {
-    output.code == Some(1) && String::from_utf8_lossy(&output.stderr).contains("not defined in your config")
+    let text = String::from_utf8_lossy(&output.stderr);
+    let words = ["not defined in your config", "no resources defined"];
+    output.code == Some(1) && words.iter().any(|words| text.contains(words))
 }
 
 /// All resources of this node's configuration.

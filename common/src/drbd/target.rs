@@ -51,6 +51,10 @@ impl Target {
         let path = lexical(Path::new(word));
         if let Ok(rest) = path.strip_prefix(BY_RES) {
             let name = rest.iter().next().and_then(OsStr::to_str).ok_or_else(refused)?;
+            // A link is of one resource: to drbdadm these would be an option and every resource.
+            if name.starts_with('-') || name == "all" {
+                return Err(refused());
+            }
             return Ok(Self::Name(name.into()));
         }
         if let Ok(rest) = path.strip_prefix(BY_DISK) {
@@ -170,6 +174,10 @@ mod tests {
             ["-r0", "--force", "r0 r1", "r0;reboot", "r0/0", "r\n", "$(id)", "/dev/drbd/by-res", " r0"]
         {
             assert_eq!(parse(text), None, "{text}");
+        }
+        for name in ["--force", "-f", "-f/0", "./--force", "all", "all/0", "x/../all"] {
+            let link = format!("/dev/drbd/by-res/{name}");
+            assert_eq!(parse(&link), None, "{link}");
         }
     }
 

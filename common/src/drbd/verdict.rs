@@ -12,7 +12,7 @@ pub enum Verdict {
     Secondary,
     /// This node may use it; and why somebody should look, if so.
     Primary(Option<String>),
-    /// Of several resources, some are Primary and some are not.
+    /// Of several resources, or up to 8.4 of several volumes, some are Primary and some are not.
     Mixed,
 }
 
@@ -46,8 +46,11 @@ pub fn of_parts(parts: &[Resource]) -> Result<Verdict, String> {
     if parts.is_empty() {
         return Ok(Verdict::Unconfigured);
     }
-    if parts.iter().any(|part| part.role == Role::Primary) {
-        return Ok(Verdict::Primary(parts.iter().find_map(trouble)));
+    match parts.iter().filter(|part| part.role == Role::Primary).count() {
+        0 => {}
+        found if found == parts.len() => return Ok(Verdict::Primary(parts.iter().find_map(trouble))),
+        // Running, for a stop; but a start has to go on, as a volume cannot be used.
+        _ => return Ok(Verdict::Mixed),
     }
     match parts.iter().find(|part| part.role == Role::Unknown) {
         Some(part) => Err(format!("DRBD does not know this node's role in {}", part.name)),
@@ -58,7 +61,8 @@ pub fn of_parts(parts: &[Resource]) -> Result<Verdict, String> {
 /// Decides from the answer of `drbdadm role`, which knows nothing but roles.
 pub fn of_roles(answers: &[RoleAnswer]) -> Result<Verdict, String> {
     if answers.contains(&RoleAnswer::Role(Role::Primary)) {
-        return Ok(Verdict::Primary(None));
+        let all = answers.iter().all(|answer| *answer == RoleAnswer::Role(Role::Primary));
+        return Ok(if all { Verdict::Primary(None) } else { Verdict::Mixed });
     }
     if answers.contains(&RoleAnswer::Role(Role::Unknown)) {
         return Err("drbdadm does not know this node's role".into());
@@ -72,6 +76,9 @@ pub fn of_roles(answers: &[RoleAnswer]) -> Result<Verdict, String> {
 /// Decides for several resources together.
 pub fn of_several(verdicts: &[Verdict]) -> Verdict {
     let primary = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Primary(_))).count();
+    if verdicts.contains(&Verdict::Mixed) {
+        return Verdict::Mixed;
+    }
     if primary == 0 {
         let up = verdicts.contains(&Verdict::Secondary);
         return if up { Verdict::Secondary } else { Verdict::Unconfigured };
@@ -89,7 +96,18 @@ pub fn of_several(verdicts: &[Verdict]) -> Verdict {
 pub fn trouble(resource: &Resource) -> Option<String> {
     let name = &resource.name;
     if let Some(why) = &resource.suspended {
-        return Some(format!("I/O of {name} is suspended ({why}): bring its peers back"));
+        let remedy = match why.as_str() {
+            "user" => format!("drbdadm resume-io {name}"),
+            "fencing" => "its peer has to be fenced".into(),
+            // Up to 8.4 the kernel does not say why.
+            "yes" => {
+                return Some(format!(
+                    "I/O of {name} is suspended: bring its peers back, or drbdadm resume-io {name}"
+                ));
+            }
+            _ => "bring its peers back".into(),
+        };
+        return Some(format!("I/O of {name} is suspended ({why}): {remedy}"));
     }
     if resource.io_fails {
         return Some(format!("I/O of {name} fails until all its users have closed it"));
@@ -123,7 +141,9 @@ pub fn trouble(resource: &Resource) -> Option<String> {
         ));
     }
     if let Some((peer, word)) = peer(|connection| connection != Connection::Connected) {
-        let alone = if resource.role == Role::Primary { ", this is the only copy in use" } else { "" };
+        let alone = resource.role == Role::Primary
+            && resource.peers.iter().all(|peer| peer.connection != Connection::Connected);
+        let alone = if alone { ", this is the only copy in use" } else { "" };
         return Some(format!("{name} has lost {peer} ({word}): bring it back{alone}"));
     }
     if target {
@@ -218,11 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn one_primary_volume_makes_the_resource_primary() {
+    fn one_primary_volume_of_several_is_neither_stopped_nor_all_that_a_start_has_to_do() {
         let secondary = resource(&[("role:Primary", "role:Secondary")]);
         let unknown = resource(&[("role:Primary", "role:Unknown")]);
-        assert_eq!(of_parts(&[secondary, resource(&[])]), Ok(Verdict::Primary(None)));
-        assert_eq!(of_parts(&[unknown, resource(&[])]), Ok(Verdict::Primary(None)));
+        assert_eq!(of_parts(&[secondary, resource(&[])]), Ok(Verdict::Mixed));
+        assert_eq!(of_parts(&[unknown, resource(&[])]), Ok(Verdict::Mixed));
+        assert_eq!(of_parts(&[resource(&[]), resource(&[])]), Ok(Verdict::Primary(None)));
     }
 
     #[test]
@@ -231,6 +252,20 @@ mod tests {
             &[("suspended:no\n", "suspended:quorum\n"), ("suspended:no ", "suspended:quorum ")],
             "suspended (quorum)",
         );
+    }
+
+    #[test]
+    fn the_remedy_for_suspended_io_is_one_for_its_cause() {
+        for (why, remedy) in [
+            ("user", "drbdadm resume-io r0"),
+            ("fencing", "has to be fenced"),
+            ("quorum", "bring its peers back"),
+            ("no-data", "bring its peers back"),
+            ("user,quorum", "bring its peers back"),
+            ("yes", "bring its peers back, or drbdadm resume-io r0"),
+        ] {
+            degraded(&[("role:Primary suspended:no", &format!("role:Primary suspended:{why}"))], remedy);
+        }
     }
 
     #[test]
@@ -278,7 +313,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_peer_leaves_the_only_copy_if_no_other_is_connected() {
+        let gone = [("connection:Connected", "connection:Connecting")];
+        degraded(&gone, "only copy");
+        let mut three = resource(&gone);
+        let mut other = resource(&[]).peers.remove(0);
+        other.node_id = 2;
+        three.peers.push(other);
+        let why = trouble(&three).unwrap();
+        assert!(why.contains("has lost node2") && !why.contains("only copy"), "{why}");
+    }
+
+    #[test]
     fn a_resynchronisation_is_degraded_in_both_directions() {
+        for word in ["StartingSyncT", "WFBitMapT", "WFSyncUUID", "PausedSyncT"] {
+            degraded(
+                &[("Established", word), ("disk:UpToDate client", "disk:Inconsistent client")],
+                "by its peer",
+            );
+        }
         degraded(
             &[("Established", "SyncTarget"), ("disk:UpToDate client", "disk:Inconsistent client")],
             "by its peer",
@@ -305,7 +358,9 @@ mod tests {
     fn the_answers_of_drbdadm_role() {
         use RoleAnswer::{Role as Is, Unconfigured};
         assert_eq!(of_roles(&[Is(Role::Primary)]), Ok(Verdict::Primary(None)));
-        assert_eq!(of_roles(&[Is(Role::Secondary), Is(Role::Primary)]), Ok(Verdict::Primary(None)));
+        assert_eq!(of_roles(&[Is(Role::Primary), Is(Role::Primary)]), Ok(Verdict::Primary(None)));
+        assert_eq!(of_roles(&[Is(Role::Secondary), Is(Role::Primary)]), Ok(Verdict::Mixed));
+        assert_eq!(of_roles(&[Unconfigured, Is(Role::Primary)]), Ok(Verdict::Mixed));
         assert_eq!(of_roles(&[Is(Role::Secondary), Unconfigured]), Ok(Verdict::Secondary));
         assert_eq!(of_roles(&[Unconfigured]), Ok(Verdict::Unconfigured));
         assert!(of_roles(&[Is(Role::Unknown)]).is_err());
@@ -318,6 +373,7 @@ mod tests {
         assert_eq!(of_several(&[Verdict::Unconfigured]), Verdict::Unconfigured);
         assert_eq!(of_several(&[Verdict::Secondary, Verdict::Unconfigured]), Verdict::Secondary);
         assert_eq!(of_several(&[primary(), Verdict::Secondary]), Verdict::Mixed);
+        assert_eq!(of_several(&[Verdict::Mixed, Verdict::Secondary]), Verdict::Mixed);
         assert_eq!(
             of_several(&[primary(), Verdict::Primary(Some("x".into()))]),
             Verdict::Primary(Some("x".into()))

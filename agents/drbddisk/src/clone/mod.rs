@@ -23,11 +23,13 @@ use ocf::{Call, Dialect, Error, Result, State};
 
 /// Whether this call is about an instance of a promotable clone.
 ///
-/// Pacemaker gives the number of promoted instances with every action of such a clone and of nothing else. By hand the
-/// same is said by the name drbd, or with that variable.
+/// Pacemaker gives the number of promoted instances with every action of such a clone and of nothing else. Its
+/// `crm_resource --force-start` and the like give what the configuration has, which need be no more than promotable=true.
+/// By hand the same is said by the name drbd, or with one of these variables.
 pub fn is_meant(call: &Call) -> bool {
     let clone_only = matches!(call.action.as_str(), "promote" | "demote" | "notify");
-    let promotable = call.meta("promoted_max").or_else(|| call.meta("master_max")).is_some();
+    let promotable = call.meta("promoted_max").or_else(|| call.meta("master_max")).is_some()
+        || call.meta("promotable").as_deref().and_then(ocf::params::parse_bool) == Some(true);
     let may_be = matches!(call.dialect, Dialect::Ocf | Dialect::ByHand);
     clone_only || (may_be && (call.called == "drbd" || promotable))
 }

@@ -1,11 +1,12 @@
 //! What a clone of this agent may look like, and what its parameters must be on every node.
 
 use crate::DrbdDisk;
-use crate::adm::{DRBD_CONF, drbdadm};
+use crate::adm::{DRBD_CONF, drbdadm, written_file};
 use ocf::cluster::notify::Notice;
 use ocf::dispatch::version;
 use ocf::state::drbd::proc;
 use ocf::{Call, Context, Error, Result};
+use std::path::Path;
 
 /// What drbdadm takes in the path of its configuration; a dash in front would make it an option.
 pub fn is_path(text: &str) -> bool {
@@ -35,7 +36,7 @@ pub fn check_configuration(agent: &DrbdDisk, call: &Call) -> Result<()> {
     if file == DRBD_CONF {
         return Ok(());
     }
-    call.host.read(file).map(drop).or_installed(format_args!("drbdconf {file} cannot be read"))
+    written_file(call, Path::new(file)).map(drop).or_installed(format_args!("drbdconf {file} cannot be read"))
 }
 
 /// The meta attributes of the clone.

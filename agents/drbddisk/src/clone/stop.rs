@@ -91,8 +91,8 @@ fn down(name: &str, call: &Call) -> Result<Output> {
     let limit = call.remaining() / 2;
     let by_name = drbdadm(call, &["down", name]).and_then(|tool| tool.within(limit).run());
     match by_name {
-        Ok(Output { code: Some(0 | 10 | 11 | 16 | 17), .. }) => by_name,
-        // Out of the configuration, or drbdadm cannot run: the kernel needs neither.
+        Ok(ref output) if release::is_of_the_kernel(output) => by_name,
+        // Out of the configuration, which may be broken, or drbdadm cannot run: the kernel needs neither.
         other => {
             let past = call.tool("drbdsetup");
             let past = past.and_then(|tool| tool.arg("down").arg(name).within(call.remaining() / 2).run());

@@ -114,7 +114,8 @@ fn a_resource_with_several_volumes_is_found_by_each_of_its_devices() {
 #[test]
 fn names_that_no_resource_can_have_are_wrong_everywhere() {
     let machine = old(PRIMARY);
-    for name in ["-r0", "--force", "r0 r1", "r0;reboot", "r0/0", "$(id)"] {
+    let links = ["/dev/drbd/by-res/--force", "/dev/drbd/by-res/-f/0", "/dev/drbd/by-res/all"];
+    for name in ["-r0", "--force", "r0 r1", "r0;reboot", "r0/0", "$(id)"].into_iter().chain(links) {
         for action in ["start", "monitor", "validate-all"] {
             resource(&machine, name).run(action).answers(CONFIGURED).names("drbd_resource");
         }

@@ -268,6 +268,25 @@ fn promote_gives_up_against_an_unexpected_primary_if_that_is_wanted() {
     assert!(changes(&machine).len() > 1);
 }
 
+/// Without notifications the cluster is asked, and who cannot answer makes nobody unexpected.
+#[test]
+fn promote_without_notifications_asks_the_cluster_whether_a_primary_is_expected() {
+    for (located, gives_up) in [
+        (Tool::Does("echo 'resource r0 is running on: there Promoted'".into()), false),
+        (Tool::Does("echo 'resource r0 is running on: there Master'".into()), false),
+        (Tool::Does("echo 'resource r0 is running on: there'".into()), true),
+        (Tool::Fails(102, "no cluster"), false),
+    ] {
+        let machine = new("Secondary");
+        machine.file("list", list_9("Secondary", &[("Connected role:Secondary", "Connected role:Primary")]));
+        machine.file("refusals/primary", format!("*{PEER}")).tool("crm_resource", located);
+        let call = instance(&machine).param("fail_promote_early_if_peer_primary", "true");
+        call.timeout_ms(6000).run("promote").answers(GENERIC);
+        assert_eq!(changes(&machine).len() == 1, gives_up, "{:?}", changes(&machine));
+        assert!(!machine.calls("crm_resource").is_empty());
+    }
+}
+
 #[test]
 fn demote_makes_secondary() {
     for machine in [new("Primary"), old(PRIMARY)] {
@@ -337,6 +356,21 @@ fn stop_goes_past_a_configuration_that_lost_the_resource() {
     machine.file("refusals/down", "*1 'r0' not defined in your config (for this host).\n");
     instance(&machine).run("stop").answers(SUCCESS);
     assert!(machine.calls("drbdsetup").contains(&vec!["down".to_string(), "r0".to_string()]));
+}
+
+/// One wrong word anywhere in it, and drbdadm answers 10 to everything.
+#[test]
+fn demote_and_stop_go_past_a_configuration_that_cannot_be_understood() {
+    for (action, state) in [("demote", SUCCESS), ("stop", NOT_RUNNING)] {
+        for machine in [new("Primary"), old(PRIMARY)] {
+            for word in ["secondary", "down"] {
+                let words = "*10 drbd.d/r0.res:2: Parse error: 'protocol | on | disk' expected,\n";
+                machine.file(&format!("refusals/{word}"), words);
+            }
+            instance(&machine).timeout_ms(6000).run(action).answers(SUCCESS);
+            instance(&machine).monitor().answers(state);
+        }
+    }
 }
 
 #[test]

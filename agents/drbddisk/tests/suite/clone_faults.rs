@@ -53,6 +53,43 @@ fn faults_of_crm_attribute_never_fail_an_action() {
     });
 }
 
+/// The tool of Pacemaker before 2.1.0.
+#[test]
+fn faults_of_crm_master_never_fail_an_action() {
+    for (how, behaviour) in Tool::misbehaviours(20) {
+        for (action, code) in [("monitor", 8), ("stop", SUCCESS)] {
+            let machine = old(PRIMARY);
+            break_tool(&machine, "crm_master", behaviour.clone());
+            let call = instance(&machine).env("OCF_RESKEY_crm_feature_set", "3.0.14").timeout_ms(TIMEOUT_MS);
+            let answer = call.meta("interval", "20000").run(action).within_ms(TIMEOUT_MS);
+            assert_eq!(answer.code, Some(code), "{action}, crm_master {how}: {answer}");
+            assert!(scores(&machine).is_empty(), "{action}, crm_master {how}");
+        }
+    }
+}
+
+/// drbdadm still makes the change and tells the role: a success is true, and a failure ends in time.
+#[test]
+fn faults_of_drbdsetup_in_start_promote_demote_and_reload_are_never_false_successes() {
+    for (action, before, after) in [
+        ("start", "", "Secondary"),
+        ("promote", "Secondary", "Primary"),
+        ("demote", "Primary", "Secondary"),
+        ("reload", "Primary", "Primary"),
+    ] {
+        let scene = || if before.is_empty() { new_down() } else { new(before) };
+        with_faults(scene, "drbdsetup", action, |how, machine, answer| {
+            if answer.code == Some(SUCCESS) {
+                let list = std::fs::read_to_string(machine.path("list")).unwrap();
+                assert!(list.contains(&format!("name:r0 role:{after}")), "{action}, drbdsetup {how}: {list}");
+            } else {
+                answer.answers(GENERIC);
+            }
+            assert!(scores(machine).is_empty(), "{action}, drbdsetup {how}: nothing is known of the data");
+        });
+    }
+}
+
 #[test]
 fn faults_of_drbdadm_in_start_are_failures() {
     for scene in [new_down, old_down] {

@@ -36,6 +36,22 @@ fn the_meta_attributes_of_either_spelling_make_the_clone() {
     r0(&machine).meta("master_max", "1").monitor().answers(SUCCESS);
 }
 
+/// As recorded of `crm_resource --force-check` and `--force-start`, for a clone with promotable=true and nothing else: the
+/// number of promoted instances is not among them. A simple disk's start would promote.
+#[test]
+fn what_crm_resource_is_forced_to_do_with_a_promotable_clone_is_done_to_a_clone() {
+    let machine = new("Secondary");
+    let forced = |promotable: &str| {
+        let pairs =
+            [("clone", "0"), ("globally_unique", "false"), ("notify", "true"), ("promotable", promotable)];
+        pairs.iter().fold(r0(&machine), |call, (name, value)| call.meta(name, value))
+    };
+    forced("true").run("monitor").answers(SUCCESS);
+    forced("true").run("start").answers(SUCCESS);
+    assert!(!changes(&machine).contains(&"primary r0".to_string()), "{:?}", changes(&machine));
+    forced("false").run("monitor").answers(NOT_RUNNING);
+}
+
 #[test]
 fn called_drbd_it_is_the_clone_and_says_so() {
     let machine = new("Secondary");
@@ -348,12 +364,21 @@ fn the_fencing_constraint_is_lifted_once_when_all_is_well() {
     assert_eq!(changes(&machine), ["unfence-peer r0"]);
     let environment = machine.tool_environment("drbdadm");
     assert!(environment["OCF_RESKEY_unfence_extra_args"].contains("--unfence-only-if-owner-match"));
+    // Ten minutes later a peer may have come and gone unseen.
+    let made = std::process::Command::new("touch")
+        .args(["-d", "11 minutes ago"])
+        .arg(machine.path("run/holdfast/drbddisk.r0.unfenced"))
+        .status();
+    assert!(made.unwrap().success());
+    call.monitor().answers(PROMOTED);
+    call.monitor().answers(PROMOTED);
+    assert_eq!(changes(&machine), ["unfence-peer r0"; 2]);
     // It was broken meanwhile, so it is done again.
     machine.file("list", list_9("Primary", &[("peer-disk:UpToDate", "peer-disk:Inconsistent")]));
     call.monitor().answers(PROMOTED);
     machine.file("list", list_9("Primary", &[]));
     call.monitor().answers(PROMOTED);
-    assert_eq!(changes(&machine), ["unfence-peer r0", "unfence-peer r0"]);
+    assert_eq!(changes(&machine), ["unfence-peer r0"; 3]);
 }
 
 #[test]

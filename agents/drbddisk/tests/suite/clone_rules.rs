@@ -1,5 +1,6 @@
 //! The promotable clone's meta attributes, and its parameters.
 
+use testkit::Sandbox;
 use testkit::call::{CONFIGURED, GENERIC, INSTALLED, SUCCESS};
 
 use crate::scenes::{changes, instance, new, new_down, old_down, scores};
@@ -140,6 +141,14 @@ fn a_resource_that_is_not_configured_is_stopped_and_cannot_be_started() {
     call.run("start").answers(GENERIC).names("r9");
     call.clone().level(10).run("validate-all").answers(INSTALLED).names("r9");
     call.run("stop").answers(SUCCESS);
+    // Nor has it a name by which it could be taken down; but what is Primary may be it.
+    let stop = |machine: Sandbox| {
+        let call = instance(&machine).param("drbd_resource", "/dev/vg0/other");
+        call.timeout_ms(4000).run("stop")
+    };
+    stop(machine).answers(SUCCESS);
+    stop(new("Secondary")).answers(SUCCESS);
+    stop(new("Primary")).answers(INSTALLED).names("/dev/vg0/other");
 }
 
 #[test]

@@ -55,6 +55,17 @@ fn the_status_of_no_or_all_resources_is_10() {
     }
 }
 
+/// Codes of Pacemaker's and words about trouble would be read as something else.
+#[test]
+fn trouble_does_not_change_the_status_line() {
+    let machine = old("StandAlone ro:Primary/Unknown ds:UpToDate/DUnknown   r-----");
+    let agent = heartbeat(&machine).env("HA_LOGFILE", machine.path("tmp/log"));
+    for call in [agent.clone(), agent.env("OCF_RESKEY_report_degraded", "yes")] {
+        let answer = call.run_args(["r0", "status"]).exits(0);
+        assert_eq!(answer.stdout, "running (Primary)\n", "{answer}");
+    }
+}
+
 #[test]
 fn heartbeat_starts_and_asks_and_stops() {
     let machine = old(SECONDARY);
@@ -81,7 +92,7 @@ fn the_disk_of_an_old_haresources_line_is_understood() {
 fn wrong_arguments_get_the_usage_and_1() {
     let machine = old(SECONDARY);
     let agent = heartbeat(&machine);
-    for words in [&["a", "b", "start"][..], &["r0", "begin"], &["r0", "restart"], &["r0"]] {
+    for words in [&[][..], &["a", "b", "start"], &["r0", "begin"], &["r0", "restart"], &["r0"]] {
         let answer = agent.run_args(words).exits(1);
         assert!(answer.stderr.to_lowercase().contains("usage"), "{answer}");
         assert_eq!(answer.stdout, "", "{answer}");

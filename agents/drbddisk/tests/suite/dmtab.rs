@@ -114,6 +114,29 @@ fn a_table_that_is_not_there_or_fits_no_disk_is_named() {
     assert!(machine.calls("dmsetup").is_empty());
 }
 
+/// Reading it would last until the deadline, or need all of the memory.
+#[test]
+fn a_table_that_is_no_file_is_named_at_once() {
+    let machine = striped(new_down());
+    assert!(std::process::Command::new("mkfifo").arg(machine.path("etc/pipe")).status().unwrap().success());
+    std::os::unix::fs::symlink("/dev/zero", machine.path("etc/endless")).unwrap();
+    for path in ["/etc/pipe", "/etc/endless", "/etc"] {
+        for call in [clone(&machine), disk(&machine)] {
+            call.clone().param("dmtab", path).run("start").answers(INSTALLED).names(path).within_ms(3000);
+            call.param("drbdconf", path).run("start").answers(INSTALLED).names(path).within_ms(3000);
+        }
+    }
+    assert!(machine.calls("dmsetup").is_empty() && changes(&machine).is_empty());
+}
+
+#[test]
+fn a_comment_in_the_table_needs_no_device() {
+    let machine = striped(new_down());
+    machine.file("etc/dmtab.100", format!("# before: 0 8 linear /dev/vg-sdz/old 0\n{TABLE}"));
+    clone(&machine).run("start").answers(SUCCESS);
+    assert_eq!(machine.calls("dmsetup"), [CREATE]);
+}
+
 #[test]
 fn of_several_devices_the_one_with_the_table_s_ending_is_made() {
     let machine = striped(new_down());
@@ -160,12 +183,17 @@ fn faults_of_dmsetup() {
         let answer = clone(&machine).timeout_ms(3000).run("start");
         answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
         assert!(changes(&machine).is_empty(), "{how}: nothing comes up without its disk");
+        let answer = disk(&machine).timeout_ms(3000).run("start");
+        answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
+        assert!(changes(&machine).is_empty(), "{how}: nothing is promoted without its disk");
         let machine = striped(new_not_up());
         machine
             .file("sys/block/dm-7/dm/name", "root100\n")
             .file("sys/block/dm-7/dm/uuid", format!("{MARK}\n"));
         broken(&machine);
-        let answer = clone(&machine).timeout_ms(3000).run("stop");
-        answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
+        for call in [clone(&machine), disk(&machine)] {
+            let answer = call.timeout_ms(3000).run("stop");
+            answer.within_ms(3000).answers(if how == "missing" { INSTALLED } else { GENERIC });
+        }
     }
 }

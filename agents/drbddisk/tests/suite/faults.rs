@@ -41,15 +41,48 @@ fn faults_of_drbdadm_in_start() {
 }
 
 #[test]
-fn faults_of_drbdadm_in_stop_of_8_4_are_got_around_where_the_kernel_s_tool_can() {
-    for (how, behaviour) in Tool::misbehaviours(20) {
-        let machine = old(PRIMARY);
+fn faults_of_drbdadm_in_stop_are_got_around_where_the_kernel_s_tool_can() {
+    let scenes = [|| old(PRIMARY), || new("Primary")];
+    let each =
+        scenes.iter().flat_map(|scene| Tool::misbehaviours(20).into_iter().map(move |fault| (scene, fault)));
+    for (scene, (how, behaviour)) in each {
+        let machine = scene();
         break_tool(&machine, "drbdadm", behaviour);
         let answer = r0(&machine).timeout_ms(TIMEOUT_MS).run("stop");
         // A success that is none is the one thing that is not got around: it is found out.
         let around = !matches!(how, "babbling" | "breaking off" | "leaving a daemon that holds its pipes");
         assert_eq!(answer.code, Some(if around { SUCCESS } else { GENERIC }), "{how}: {answer}");
         assert!(answer.elapsed.as_millis() < u128::from(TIMEOUT_MS), "{how}: {answer}");
+    }
+}
+
+/// drbdadm still makes the change and tells the role, and no answer is given that is not true.
+#[test]
+fn faults_of_drbdsetup_in_start_and_stop_of_9_are_got_around() {
+    for (how, behaviour) in Tool::misbehaviours(20) {
+        for (action, before, after) in [("start", "Secondary", "Primary"), ("stop", "Primary", "Secondary")] {
+            let machine = new(before);
+            break_tool(&machine, "drbdsetup", behaviour.clone());
+            // Each look at what hangs costs a third of the time that is left.
+            let answer = r0(&machine).timeout_ms(8000).run(action);
+            assert_eq!(answer.code, Some(SUCCESS), "{action}, drbdsetup {how}: {answer}");
+            let list = std::fs::read_to_string(machine.path("list")).unwrap();
+            assert!(list.contains(&format!("name:r0 role:{after}")), "{action}, drbdsetup {how}: {list}");
+        }
+    }
+}
+
+/// No attempt is made to use what could not be brought up, and nothing that is left is taken for an answer.
+#[test]
+fn faults_of_drbdadm_while_the_resource_is_brought_up_are_failures() {
+    for (how, behaviour) in Tool::misbehaviours(20) {
+        let machine = crate::scenes::new_down();
+        break_tool(&machine, "drbdadm", behaviour);
+        let call = r0(&machine).param("adjust", "yes").param("tries", "1").timeout_ms(TIMEOUT_MS);
+        let answer = call.run("start");
+        let code = if how == "missing" { INSTALLED } else { GENERIC };
+        assert_eq!(answer.code, Some(code), "drbdadm {how}: {answer}");
+        assert!(answer.elapsed.as_millis() < u128::from(TIMEOUT_MS), "drbdadm {how}: {answer}");
     }
 }
 

@@ -21,6 +21,7 @@ refuse() {
 turn() {
     [ -f "$root/proc/drbd" ] && sed -i "s,\(ro\|st\):[A-Z][a-z]*/,\1:$1/," "$root/proc/drbd"
     [ -f "$root/list" ] && sed -i "s/\(exists resource name:[^ ]* role:\)[A-Za-z]*/\1$1/" "$root/list"
+    [ -f "$root/role" ] && sed -i "s/^[A-Z][a-z]*/$1/" "$root/role"
     true
 }
 conf=

@@ -5,7 +5,8 @@ use std::time::Duration;
 use testkit::call::{CONFIGURED, GENERIC, INSTALLED, SUCCESS};
 
 use crate::scenes::{
-    PRIMARY, SECONDARY, configure, list_9, never_ran_a_tool, new, new_not_up, old, r0, without_module,
+    PRIMARY, SECONDARY, configure, link, list_9, never_ran_a_tool, new, new_not_up, old, proc_84, r0,
+    resource, without_module,
 };
 
 const PEER: &str = "11 0: State change failed: (-1) Multiple primaries not allowed by config\n";
@@ -25,6 +26,22 @@ fn already_primary_answers_at_once_and_changes_nothing() {
     let machine = old(PRIMARY);
     r0(&machine).run("start").answers(SUCCESS);
     assert!(never_ran_a_tool(&machine));
+}
+
+/// Up to 8.4 each volume has a role of its own, and an earlier try may have got half way.
+#[test]
+fn a_volume_that_is_still_secondary_is_made_primary_too() {
+    let machine = old(SECONDARY);
+    link(&machine, "by-res/r1/0", 10);
+    link(&machine, "by-res/r1/1", 11);
+    let half = proc_84(&[(10, PRIMARY), (11, SECONDARY)]);
+    machine.file("proc/drbd", &half);
+    resource(&machine, "r1").run("start").answers(SUCCESS);
+    assert_eq!(machine.calls("drbdadm"), [["primary", "r1"]]);
+    // A success that was half of one, in both directions.
+    machine.tool("drbdadm", testkit::Tool::Succeeds).file("proc/drbd", &half);
+    resource(&machine, "r1").run("start").answers(GENERIC).names("r1");
+    resource(&machine, "r1").timeout_ms(2000).run("stop").answers(GENERIC).names("r1");
 }
 
 #[test]

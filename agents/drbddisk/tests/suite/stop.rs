@@ -94,6 +94,9 @@ fn storage_targets_are_named() {
     let machine = old(PRIMARY);
     let nvme = "sys/kernel/config/nvmet/subsystems/disk1/namespaces/1";
     machine.file(&format!("{nvme}/device_path"), "/dev/drbd0\n").file(&format!("{nvme}/enable"), "1\n");
+    // By the name that people give it.
+    let by_name = "sys/kernel/config/nvmet/subsystems/disk3/namespaces/1";
+    machine.file(&format!("{by_name}/device_path"), "/dev/drbd/by-res/r0\n");
     let off = "sys/kernel/config/nvmet/subsystems/disk2/namespaces/1";
     machine.file(&format!("{off}/device_path"), "/dev/drbd0\n").file(&format!("{off}/enable"), "0\n");
     machine.file("sys/kernel/config/target/core/iblock_0/lun7/udev_path", "/dev/drbd0\n");
@@ -104,7 +107,8 @@ fn storage_targets_are_named() {
     machine.file("sys/kernel/config/target/core/iblock_0/lun8/info", info);
     machine.file("sys/kernel/config/target/core/iblock_0/lun9/info", info.replace("drbd0", "drbd01"));
     let answer =
-        held(&machine).names("NVMe target disk1").names("SCSI target lun7").names("SCSI target lun8");
+        held(&machine).names("NVMe target disk1").names("NVMe target disk3").names("SCSI target lun7");
+    assert!(answer.stderr.contains("SCSI target lun8"), "{answer}");
     assert!(!answer.stderr.contains("lun9"), "another device is not this one: {answer}");
     assert!(!answer.stderr.contains("disk2"), "a namespace that is off holds nothing: {answer}");
 }
@@ -159,6 +163,31 @@ fn a_resource_that_left_the_configuration_is_stopped_past_it() {
     for machine in [old(PRIMARY), new("Primary")] {
         machine.file("refusals/secondary", "*1 'r0' not defined in your config (for this host).\n");
         r0(&machine).run("stop").answers(SUCCESS);
+        r0(&machine).monitor().answers(7);
+    }
+}
+
+#[test]
+fn every_volume_of_8_4_is_stopped_past_the_configuration() {
+    let machine = old(PRIMARY);
+    link(&machine, "by-res/r1/0", 10);
+    link(&machine, "by-res/r1/1", 11);
+    machine.file("proc/drbd", crate::scenes::proc_84(&[(10, PRIMARY), (11, PRIMARY)]));
+    machine.file("refusals/secondary", "*1 'r1' not defined in your config (for this host).\n");
+    resource(&machine, "r1").run("stop").answers(SUCCESS);
+    let calls = machine.calls("drbdsetup");
+    let mut calls: Vec<_> = calls.iter().filter(|call| call[0] == "secondary").map(|call| &call[1]).collect();
+    calls.sort();
+    assert_eq!(calls, ["10", "11"]);
+}
+
+/// One wrong word anywhere in /etc/drbd.d is code 10, as the kernel's refusals are.
+#[test]
+fn a_configuration_that_cannot_be_understood_does_not_keep_the_disk() {
+    for machine in [old(PRIMARY), new("Primary")] {
+        let words = "*10 drbd.d/r0.res:2: Parse error: 'protocol | on | disk' expected,\n";
+        machine.file("refusals/secondary", words);
+        r0(&machine).run("stop").answers(SUCCESS).within(Duration::from_secs(5));
         r0(&machine).monitor().answers(7);
     }
 }

@@ -154,6 +154,8 @@ fn one_primary_volume_of_several_is_running() {
     link(&machine, "by-res/r1/1", 11);
     machine.file("proc/drbd", proc_84(&[(10, SECONDARY), (11, PRIMARY)]));
     resource(&machine, "r1").monitor().answers(SUCCESS);
+    let wanted = resource(&machine, "r1").param("report_degraded", "yes");
+    wanted.monitor().answers(190).names("r1 is Primary in some of its parts and not in others");
     machine.file("proc/drbd", proc_84(&[(10, SECONDARY), (11, SECONDARY)]));
     resource(&machine, "r1").monitor().answers(NOT_RUNNING);
     assert!(never_ran_a_tool(&machine));

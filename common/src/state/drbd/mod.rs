@@ -115,7 +115,7 @@ words! {
     WfBitMapS "WFBitMapS",
     /// A partial resynchronisation begins, to here.
     WfBitMapT "WFBitMapT",
-    /// A resynchronisation is about to begin.
+    /// A resynchronisation is about to begin, to here.
     WfSyncUuid "WFSyncUUID",
     /// The peer is brought up to date from here.
     SyncSource "SyncSource",
@@ -140,7 +140,12 @@ impl Replication {
     pub const fn is_target(self) -> bool {
         matches!(
             self,
-            Self::StartingSyncT | Self::WfBitMapT | Self::SyncTarget | Self::PausedSyncT | Self::Behind
+            Self::StartingSyncT
+                | Self::WfBitMapT
+                | Self::WfSyncUuid
+                | Self::SyncTarget
+                | Self::PausedSyncT
+                | Self::Behind
         )
     }
 

@@ -86,6 +86,14 @@ fn compare_with_reviewed(version: &str) {
     for (name, recorded) in fixtures(version) {
         let line = resource(&recorded).map_or("not up".into(), |resource| shown(&resource));
         writeln!(text, "{name}: {line}").unwrap();
+        // Up to 8.4 the kernel's own file is what a monitor reads.
+        let Some(proc) = stdout(&recorded, "cat /proc/drbd").filter(|_| version == "8.4.11") else {
+            continue;
+        };
+        for minor in proc::parse(proc).unwrap().minors {
+            let line = minor.resource("drbd").map_or("not in use".into(), |resource| shown(&resource));
+            writeln!(text, "{name}, /proc/drbd: {line}").unwrap();
+        }
     }
     let path = folder().join(format!("{version}.expected"));
     if std::env::var_os("UPDATE_FIXTURES").is_some_and(|value| value == "1") {
