@@ -251,7 +251,8 @@ impl Part {
             lock_type: vg.vg_lock_type,
             is_clustered: attribute(5, b'c'),
             is_exported: attribute(2, b'x'),
-            autoactivation: vg.vg_autoactivation.map(|word| !word.is_empty()),
+            // lvm.conf may want numbers (report/binary_values_as_numeric).
+            autoactivation: vg.vg_autoactivation.map(|word| !matches!(word.as_str(), "" | "0")),
             volumes,
             owned: None,
             own_system_id: String::new(),

@@ -94,6 +94,18 @@ fn a_broken_takeover_fails_the_start() {
     }
 }
 
+/// The volume is not what it is about until the group is ours.
+#[test]
+fn a_hanging_script_is_named_for_all_that_it_does() {
+    for word in ["--systemid", "--setautoactivation", "-ay"] {
+        let machine = owned_by("node2");
+        break_command(&machine, word, "trap '' TERM; exec sleep 600");
+        let start = in_time(&mode(&machine, "system_id").param("lvname", "lv1"), "start", word);
+        start.answers(GENERIC).names("takeover and activation of vg1/lv1: lvm did not end");
+        assert!(mapped(&machine).is_empty() && !machine.tool_lives("lvm"), "{word}");
+    }
+}
+
 #[test]
 fn a_broken_tag_fails_the_start() {
     for (how, behaviour) in BEHAVIOURS {

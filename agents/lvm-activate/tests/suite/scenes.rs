@@ -114,6 +114,7 @@ if [ -n "$deltag" ]; then
     changed
 fi
 if [ -n "$auto" ]; then
+    [ "$auto" = n ] && [ -z "$(get autoactivation)" ] && { complain "Volume group autoactivation is already no."; exit 5; }
     [ "$auto" = n ] && : >"$state/autoactivation" || echo enabled >"$state/autoactivation"
     changed
 fi

@@ -172,8 +172,41 @@ fn a_script_that_fails_is_gone_through_step_by_step() {
     // Activation fails; the group is ours by then.
     let machine = owned_by("node2");
     set(&machine, "inert", "lv2");
-    mode(&machine, "system_id").run("start").answers(GENERIC).names("lv2 is not active");
+    let start = mode(&machine, "system_id").run("start").answers(GENERIC).names("lv2 is not active");
+    assert_eq!((get(&machine, "system_id"), get(&machine, "autoactivation")), ("node1".into(), "".into()));
+    assert!(!start.stderr.contains("at boot"), "it is off: {start}");
+}
+
+/// LVM fails over a volume that nobody expects: all else is done, and its complaint is not lost.
+#[test]
+fn what_a_script_complains_of_is_said_although_all_is_active() {
+    let machine = owned_by("node1");
+    machine.file("lvm/lvs", "lv1 -wi------- linear\nlv2 -wi-----p- linear\n");
+    set(&machine, "missing", "1");
+    let start = mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
+    assert_eq!(start.stderr.matches("Refusing activation").count(), 1, "{start}");
+    assert!(!start.stderr.contains("at boot"), "{start}");
+    assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine)), ("", vec!["vg1-lv1".into()]));
+}
+
+#[test]
+fn a_takeover_by_an_lvm_without_the_switch_warns_of_activation_at_boot() {
+    let machine = owned_by("node2");
+    std::fs::remove_file(machine.path("lvm/autoactivation")).unwrap();
+    let start = mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert_eq!(start.stderr.matches("also activated at boot").count(), 1, "{start}");
     assert_eq!(get(&machine, "system_id"), "node1");
+}
+
+#[test]
+fn autoactivation_that_is_told_by_a_number_is_understood() {
+    for (number, switched) in [("0", false), ("1", true)] {
+        let machine = owned_by("node1");
+        set(&machine, "autoactivation", number);
+        mode(&machine, "system_id").run("start").answers(SUCCESS);
+        let switch = "vgchange --setautoactivation".to_owned();
+        assert_eq!(commands(&machine).contains(&switch), switched, "{number}");
+    }
 }
 
 #[test]
@@ -259,6 +292,19 @@ fn a_takeover_that_a_sibling_made_at_the_same_moment_is_good() {
     let race = "case \"$*\" in *--systemid*) echo node1 >\"$OCF_TEST_ROOT/lvm/system_id\" ;; esac\n";
     machine.tool("lvm", testkit::Tool::Does(format!("{race}{body}")));
     mode(&machine, "system_id").run("start").answers(SUCCESS);
+}
+
+/// Between the report and the takeover, which may be seconds.
+#[test]
+fn a_takeover_and_activation_by_a_sibling_meanwhile_is_good() {
+    let machine = owned_by("node2");
+    let sibling = "lvm=$OCF_TEST_ROOT/usr/sbin/lvm\n[ $1 = daemon-reload ] || exit 0\n\
+                   $lvm vgchange --config 'local/extra_system_ids=[\"node2\"]' --systemid node1 -- vg1\n\
+                   $lvm vgchange --setautoactivation n -- vg1\n$lvm lvchange -ay -- vg1/lv1";
+    machine.folder("run/systemd/system").tool("systemctl", testkit::Tool::Does(sibling.into()));
+    let start = mode(&machine, "system_id").param("lvname", "lv2").run("start").answers(SUCCESS);
+    assert_eq!(mapped(&machine), ["vg1-lv1", "vg1-lv2"]);
+    assert!(!start.stderr.contains("at boot"), "{start}");
 }
 
 #[test]
