@@ -110,7 +110,7 @@ fn all_at_once(agent: &LvmActivate, target: &Target, group: &Group, call: &Call)
         commands.push(takeover(agent, target, group));
         what = format!("takeover and {what}");
     }
-    if group.autoactivation == Some(true) {
+    if can_switch_off_autoactivation(group) {
         commands.push(autoactivation_off(target));
     }
     if commands.is_empty() || is_active(target, group, call)? {
@@ -125,12 +125,10 @@ fn all_at_once(agent: &LvmActivate, target: &Target, group: &Group, call: &Call)
         if active { call.log.warn(said) } else { call.log.debug(said) }
     }
     let done = active && output.succeeded();
-    if done {
-        match group.autoactivation {
-            Some(true) => say_autoactivation_is_off(target, call),
-            Some(false) => {}
-            None => warn_of_autoactivation(target, group, call),
-        }
+    if done && can_switch_off_autoactivation(group) {
+        say_autoactivation_is_off(target, call);
+    } else if done {
+        switch_off_autoactivation(target, group, call);
     }
     Ok(done)
 }
@@ -218,9 +216,14 @@ fn is_dead(owner: &str, name: &str, call: &Call) -> Result<()> {
 
 /// A machine that activates the group at boot would have it active while another node has it.
 fn switch_off_autoactivation(target: &Target, group: &Group, call: &Call) {
-    if group.autoactivation != Some(true) {
-        if group.autoactivation.is_none() {
-            warn_of_autoactivation(target, group, call);
+    if !can_switch_off_autoactivation(group) {
+        match group.autoactivation {
+            None => warn_of_autoactivation(target, group, call),
+            Some(false) => {}
+            Some(true) => {
+                let name = &target.group;
+                call.log.warn(format_args!("{name} will still be activated at boot: it lacks disks"));
+            }
         }
         return;
     }
@@ -232,6 +235,11 @@ fn switch_off_autoactivation(target: &Target, group: &Group, call: &Call) {
             _ => call.log.warn(format_args!("{} will still be activated at boot: {error}", target.group)),
         },
     }
+}
+
+/// It is on, and LVM changes no group that lacks disks.
+fn can_switch_off_autoactivation(group: &Group) -> bool {
+    group.autoactivation == Some(true) && group.missing_disks == 0
 }
 
 fn autoactivation_off(target: &Target) -> Vec<String> {

@@ -177,16 +177,33 @@ fn a_script_that_fails_is_gone_through_step_by_step() {
     assert!(!start.stderr.contains("at boot"), "it is off: {start}");
 }
 
-/// LVM fails over a volume that nobody expects: all else is done, and its complaint is not lost.
+/// LVM fails over what nobody needs: all else is done, and its complaint is not lost.
 #[test]
 fn what_a_script_complains_of_is_said_although_all_is_active() {
-    let machine = owned_by("node1");
-    machine.file("lvm/lvs", "lv1 -wi------- linear\nlv2 -wi-----p- linear\n");
-    set(&machine, "missing", "1");
-    let start = mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
-    assert_eq!(start.stderr.matches("Refusing activation").count(), 1, "{start}");
-    assert!(!start.stderr.contains("at boot"), "{start}");
-    assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine)), ("", vec!["vg1-lv1".into()]));
+    for owner in ["node1", "node2"] {
+        let machine = owned_by(owner);
+        set(&machine, "unmonitored", "");
+        let start = mode(&machine, "system_id").run("start").answers(SUCCESS);
+        assert_eq!(start.stderr.matches("event registration failed").count(), 1, "{start}");
+        assert!(!start.stderr.contains("at boot"), "{start}");
+        assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine).len()), ("", 2));
+    }
+}
+
+/// LVM changes no group that lacks disks: there is no use in asking it to.
+#[test]
+fn a_group_that_lacks_disks_stays_activated_at_boot_and_that_is_said() {
+    for (owner, last) in
+        [("node1", vec!["vgchange -ay"]), ("node2", vec!["script", "vgchange --systemid", "vgchange -ay"])]
+    {
+        let machine = owned_by(owner);
+        set(&machine, "missing", "1");
+        set(&machine, "majority", "");
+        let start = mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
+        assert_eq!(start.stderr.matches("still be activated at boot").count(), 1, "{start}");
+        assert_eq!(commands(&machine), [vec!["fullreport"], last].concat());
+        assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine).len()), ("enabled", 2));
+    }
 }
 
 #[test]
