@@ -80,6 +80,19 @@ fn partial_and_degraded_activation_are_lvm_s_options() {
     }
 }
 
+/// LVM activates no mirror without one of its disks, only RAID: "Refusing activation of partial LV".
+#[test]
+fn degraded_activation_leaves_out_what_lvm_does() {
+    let machine = vg(&["lv1"]);
+    machine.file("lvm/lvs", "lv1 -wi------- linear\nm1 mwi---m-p- mirror\nr1 rwi---r-p- raid,raid1\n");
+    set(&machine, "missing", "1");
+    let call = mode(&machine, "plain").param("majority_pvs", "yes").param("degraded_activation", "yes");
+    let start = call.run("start").answers(SUCCESS);
+    assert!(start.stderr.contains("Refusing activation of partial LV vg1/m1"), "{start}");
+    assert_eq!(mapped(&machine), ["vg1-lv1", "vg1-r1"]);
+    call.param("lvname", "m1").run("start").answers(GENERIC).names("m1");
+}
+
 #[test]
 fn volumes_with_the_flag_to_be_skipped_are_left_out_unless_asked_for() {
     let machine = vg(&["lv1"]);
