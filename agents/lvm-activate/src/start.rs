@@ -171,7 +171,7 @@ fn may_take_over(agent: &LvmActivate, target: &Target, group: &mut Group, call: 
     }
     if !group::is_system_id(owner) {
         return Err(Error::generic(format_args!(
-            "the system ID of {name} is none: look at vgs -o systemid {name}"
+            "the system ID of {name} is not one that LVM makes: look at vgs --foreign -o systemid {name}"
         )));
     }
     if agent.require_owner_dead {
