@@ -116,6 +116,56 @@ fn a_broken_tag_fails_the_start() {
     }
 }
 
+fn shared() -> Sandbox {
+    let machine = vg(&["lv1"]);
+    machine.file("lvm/lock_type", "dlm\n").file("proc/501/comm", "lvmlockd\n");
+    machine.file("etc/lvm/lvm.conf", "global { use_lvmlockd = 1 }\n");
+    machine
+}
+
+fn with_configuration(text: &str) -> Sandbox {
+    let machine = owned_by("node2");
+    machine.file("etc/lvm/lvm.conf", text);
+    machine
+}
+
+/// What looks before anything is changed, and what gives up the ownership after all is inactive.
+#[test]
+fn every_other_command_of_lvm_that_breaks_is_a_failure_in_time() {
+    type Scene = fn() -> Sandbox;
+    let scenes: [(&str, &str, &str, Scene); 6] = [
+        ("start", "systemid", "system_id", || {
+            with_configuration("global { system_id_source = \"appmachineid\" }\n")
+        }),
+        ("start", "lvmconfig", "system_id", || with_configuration("tags { hosttags = 1 }\n")),
+        ("start", "pvscan", "plain", || {
+            let machine = vg(&["lv1"]);
+            machine.file("run/lvm/lvmetad.socket", "").file("lvm/name", "other\n");
+            machine
+        }),
+        ("start", "--lockstart", "lvmlockd", shared),
+        ("stop", "--lockstop", "lvmlockd", shared),
+        ("stop", "--deltag", "tagging", || tagged("")),
+    ];
+    for (action, word, access, scene) in scenes {
+        // These have no answer but their code. LVM itself activates nothing without its locks.
+        let can_tell = |how: &str| {
+            !word.starts_with("--") || matches!(how, "failing" | "killed") || how.starts_with("hanging")
+        };
+        for (how, behaviour) in BEHAVIOURS.into_iter().filter(|(how, _)| can_tell(how)) {
+            let machine = scene();
+            if action == "stop" {
+                mode(&machine, access).run("start").answers(SUCCESS);
+            }
+            break_command(&machine, word, behaviour);
+            let answer = in_time(&mode(&machine, access), action, how);
+            assert!(answer.code.is_some_and(|code| code != SUCCESS), "{word} {how}: {answer}");
+            assert!(answer.reason().is_some(), "{word} {how}: {answer}");
+            assert!(mapped(&machine).is_empty() && !machine.tool_lives("lvm"), "{word} {how}");
+        }
+    }
+}
+
 #[test]
 fn a_broken_deactivation_fails_the_stop_of_what_is_active() {
     for (how, behaviour) in BEHAVIOURS {

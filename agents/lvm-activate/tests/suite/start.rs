@@ -162,6 +162,21 @@ fn the_first_takeover_also_switches_autoactivation_off() {
     assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine)), ("", vec!["vg1-lv2".into()]));
 }
 
+/// Whoever activates it just then: the group is not ours.
+#[test]
+fn what_is_active_without_the_takeover_is_no_success() {
+    let machine = owned_by("node2");
+    machine.file("lvm/lvs", "lv1 -wi------- linear\n").folder("later");
+    map(&machine, 1, "vg1-lv1", &format!("LVM-{}lv1uuid", crate::scenes::VG_UUID));
+    std::fs::rename(machine.path("sys/block/dm-1"), machine.path("later/dm-1")).unwrap();
+    let tool = std::fs::read_to_string(machine.path("usr/sbin/lvm")).unwrap();
+    let body = tool.lines().skip(5).collect::<Vec<_>>().join("\n");
+    let race = "case \"$*\" in *--systemid*) mv $OCF_TEST_ROOT/later/dm-1 $OCF_TEST_ROOT/sys/block; echo no >&2; exit 5 ;; esac\n";
+    machine.tool("lvm", testkit::Tool::Does(format!("{race}{body}")));
+    mode(&machine, "system_id").run("start").answers(GENERIC).names("still belongs to node2");
+    assert_eq!(get(&machine, "system_id"), "node2");
+}
+
 /// What the script did not bring to its end is done one by one, and the step that fails gives the reason.
 #[test]
 fn a_script_that_fails_is_gone_through_step_by_step() {
