@@ -106,6 +106,26 @@ fn a_hanging_script_is_named_for_all_that_it_does() {
     }
 }
 
+/// The cluster kills the agent in the middle of the script: LVM goes with it, and the next start goes on from there.
+#[test]
+fn a_start_that_was_killed_in_its_script_is_gone_on_with() {
+    let machine = owned_by("node2");
+    let whole = std::fs::read_to_string(machine.path("usr/sbin/lvm")).unwrap();
+    break_command(&machine, "--setautoactivation", "exec sleep 3");
+    let mut killed = mode(&machine, "system_id").spawn("start");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while get(&machine, "system_id") != "node1" && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!((get(&machine, "system_id"), mapped(&machine).len()), ("node1".into(), 0));
+    let body = whole.lines().skip(5).collect::<Vec<_>>().join("\n");
+    machine.tool("lvm", Tool::Does(body));
+    mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine).len()), ("", 2));
+}
+
 #[test]
 fn a_broken_tag_fails_the_start() {
     for (how, behaviour) in BEHAVIOURS {
