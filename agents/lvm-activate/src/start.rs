@@ -56,7 +56,7 @@ pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
     // LVM succeeds where it has the locks of what is active, and takes those that nobody has.
     if was_active && !output.succeeded() && group.missing_disks == 0 {
         return Err(Error::generic(format_args!(
-            "{} is active here, but its locks are not ours: {}",
+            "{} is active here, but may lack its locks: {}",
             target.words(),
             lvm::complaint(&output)
         )));
@@ -309,5 +309,7 @@ fn order_shutdown(agent: &LvmActivate, call: &Call) {
         .and_then(|()| if agent.is_agent_lvm() { Ok(()) } else { systemctl(&["start", SERVICE]) });
     if let Err(error) = done {
         call.log.warn(format_args!("the order at shutdown is not set: {error}"));
+        // The next start tries again.
+        let _ = std::fs::remove_file(&file);
     }
 }

@@ -481,6 +481,24 @@ fn systemd_is_told_to_stop_the_cluster_before_the_volumes() {
 }
 
 #[test]
+fn systemd_that_did_not_listen_is_told_again_by_the_next_start() {
+    for deaf in ["daemon-reload", "start"] {
+        let machine = vg(&["lv1"]);
+        let once = format!(
+            "[ $1 != {deaf} ] || [ -e $OCF_TEST_ROOT/heard ] || {{ : >$OCF_TEST_ROOT/heard; exit 1; }}"
+        );
+        machine.folder("run/systemd/system").tool("systemctl", testkit::Tool::Does(once));
+        let start = mode(&machine, "plain").run("start").answers(SUCCESS);
+        assert!(start.stderr.contains("the order at shutdown is not set"), "{start}");
+        let start = mode(&machine, "plain").run("start").answers(SUCCESS);
+        assert!(!start.stderr.contains("shutdown"), "{start}");
+        let told = machine.calls("systemctl");
+        let last = [vec!["daemon-reload"], vec!["start", "blk-availability.service"]];
+        assert_eq!(told[told.len() - 2..], last, "{deaf}");
+    }
+}
+
+#[test]
 fn a_group_that_is_active_in_part_and_foreign_is_not_taken() {
     let machine = owned_by("node2");
     map(&machine, 1, "vg1-lv1", &format!("LVM-{}lv1uuid", crate::scenes::VG_UUID));
