@@ -53,10 +53,10 @@ impl Volume {
 
     /// True for what users read and write; false for the parts that LVM makes it of.
     pub fn is_whole(&self) -> bool {
-        const PARTS: [&str; 19] = [
+        // Names with one of these are LVM's own: it refuses them to users.
+        const PARTS: [&str; 17] = [
             "_cdata", "_cmeta", "_corig", "_cpool", "_cvol", "_wcorig", "_mimage", "_mlog", "_pmspare",
-            "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_imeta", "_iorig", "_vpool",
-            "_tpool",
+            "_rimage", "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_imeta", "_iorig",
         ];
         self.layer.is_empty()
             && !self.name.starts_with("pvmove")
@@ -367,7 +367,10 @@ mod tests {
             uuid: LV1.into(),
             device: Device { major: 253, minor: 0 },
         };
-        assert!(volume("lv1", "").is_whole());
+        // LVM lets users have names like those of its layers.
+        for name in ["lv1", "data_tpool", "data_vpool"] {
+            assert!(volume(name, "").is_whole(), "{name}");
+        }
         for (name, layer) in [("lv1", "real"), ("r_rimage_0", ""), ("pvmove0", ""), ("pool_tdata", "")] {
             assert!(!volume(name, layer).is_whole(), "{name} {layer}");
         }

@@ -84,9 +84,9 @@ impl Logical {
         self.attributes.get(8) == Some(&b'p')
     }
 
-    /// It has data on several disks and can do without one of them.
+    /// LVM activates it although it is partial (activation mode degraded): of mirrors, only those of RAID.
     pub fn is_redundant(&self) -> bool {
-        self.layout.contains("raid") || self.layout.contains("mirror")
+        self.layout.split(',').any(|word| word == "raid")
     }
 
     /// It stays inactive unless somebody insists.
@@ -251,11 +251,54 @@ impl Part {
             lock_type: vg.vg_lock_type,
             is_clustered: attribute(5, b'c'),
             is_exported: attribute(2, b'x'),
-            autoactivation: vg.vg_autoactivation.map(|word| !word.is_empty()),
+            // lvm.conf may want numbers (report/binary_values_as_numeric).
+            autoactivation: vg.vg_autoactivation.map(|word| !matches!(word.as_str(), "" | "0")),
             volumes,
             owned: None,
             own_system_id: String::new(),
             wanted: Vec::new(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As lvm2 2.03.16 reports them.
+    #[test]
+    fn what_activates_with_the_group_is_told_by_attributes_and_layout() {
+        for (attributes, layout, expected) in [
+            ("-wi-------", "linear", true),
+            ("Vwi---tz--", "thin,sparse", true),
+            ("twi---tz--", "thin,pool", false),
+            ("owi---s---", "linear", true),
+            ("swi---s---", "linear", true),
+            ("Owi---s---", "linear", true),
+            ("rwi---r---", "raid,raid1", true),
+            ("Rwi---r---", "raid,raid1", true),
+            ("gwi---r---", "raid,raid1", true),
+            ("mwi---m---", "mirror", true),
+            ("Mwi---m---", "mirror", true),
+            ("Cwi---C---", "cache", true),
+            ("Cwi---C---", "writecache", true),
+            ("Cwi---C---", "cache,pool", false),
+            ("vwi---v---", "vdo,sparse", true),
+            ("dwi-------", "vdo,pool", false),
+            ("Swi---s---", "linear", false),
+            ("pwi---m---", "mirror", false),
+            ("iwi---r---", "linear", false),
+            ("ewi-------", "linear", false),
+            ("", "", false),
+        ] {
+            let volume = Logical {
+                name: "lv1".into(),
+                uuid: String::new(),
+                tags: Vec::new(),
+                attributes: attributes.into(),
+                layout: layout.into(),
+            };
+            assert_eq!(volume.is_ordinary(), expected, "{attributes} {layout}");
+        }
     }
 }

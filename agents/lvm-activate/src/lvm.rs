@@ -38,16 +38,16 @@ pub fn change(words: &[impl AsRef<str>], call: &Call) -> Result<Option<Output>> 
 }
 
 /// Runs commands that change something in one process, as a script (lvm(8)), which ends with the first that fails.
-/// None if they cannot be written so.
-pub fn change_all(commands: &[Vec<String>], call: &Call) -> Result<Option<Output>> {
-    let (Some(script), Some(last)) = (script(commands), commands.last()) else { return Ok(None) };
+/// What they do is for the sentence about a hang. None if they cannot be written so.
+pub fn change_all(commands: &[Vec<String>], what: &str, call: &Call) -> Result<Option<Output>> {
+    let Some(script) = script(commands) else { return Ok(None) };
     let limit = call.remaining() * 2 / 3;
     call.log.debug(format_args!(
         "as one script: {}",
         commands.iter().map(|words| plain(words)).collect::<Vec<_>>().join("; ")
     ));
-    let tool = call.tool("lvm")?.within(limit).input(script.as_bytes())?;
-    tool.arg("/dev/stdin").run().map_err(|error| named(error, last)).map(Some)
+    let Ok(tool) = call.tool("lvm")?.within(limit).input(script.as_bytes()) else { return Ok(None) };
+    tool.arg("/dev/stdin").run().map_err(|error| named(error, what)).map(Some)
 }
 
 /// LVM's quotes go around a whole word and know no escapes.
@@ -90,13 +90,13 @@ pub fn must(words: &[impl AsRef<str>], call: &Call) -> Result<()> {
 
 fn run(words: &[impl AsRef<str>], tool: Tool<'_>) -> Result<Output> {
     let tool = words.iter().fold(tool, |tool, word| tool.arg(word.as_ref()));
-    tool.run().map_err(|error| named(error, words))
+    tool.run().map_err(|error| named(error, &name(words)))
 }
 
-fn named(error: Error, words: &[impl AsRef<str>]) -> Error {
+fn named(error: Error, what: &str) -> Error {
     match error.code() {
         ExitCode::Installed => error,
-        _ => Error::generic(format_args!("{}: {error}", name(words))),
+        _ => Error::generic(format_args!("{what}: {error}")),
     }
 }
 

@@ -48,7 +48,7 @@ Differences from ocf:heartbeat:LVM-activate, and why:
 - For a whole group, start activates every volume that is not active and verifies each; one used to be enough. Volumes
   with the flag to be skipped are left out, unless ignore_activation_skip is set.
 - What LVM's commands answer decides nothing: vgchange -ay succeeds with nothing activated. Device-mapper decides.
-- A group that is active already is verified, too: owner or tag must be this node's.
+- A group that is active already is verified, too: owner, tag or locks must be this node's.
 - Missing disks are also noticed in a group that belongs to another node. A takeover that fails is a failed start.
 - tagging: a group that has a tag other than ours is another owner's and is not started, unless ignored_tags has that
   tag. stop removes only its own tag, also when nothing is active, but not while another volume is.

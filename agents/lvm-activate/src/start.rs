@@ -13,33 +13,35 @@ use std::time::Duration;
 
 /// Makes the target active and this node's, as far as it is not.
 pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
-    let Some(group) = agent.seen.get() else { return Err(Error::generic("start did not look first")) };
+    let Some(seen) = agent.seen.get() else { return Err(Error::generic("start did not look first")) };
     order_shutdown(agent, call);
+    let mut now = seen.clone();
     let mode = agent.vg_access_mode(call).unwrap_or(Mode::Plain);
     match mode {
         Mode::SystemId => {
-            if !group.is_owned() {
-                may_take_over(agent, target, group, call)?;
+            if !now.is_owned() {
+                may_take_over(agent, target, &mut now, call)?;
             }
-            if !call.dry_run && all_at_once(agent, target, group, call)? {
-                record::write(target, group, call);
+            if !call.dry_run && all_at_once(agent, target, &now, call)? {
+                record::write(target, &now, call);
                 return Ok(());
             }
-            if !group.is_owned() {
-                take_over(agent, target, group, call)?;
+            if !now.is_owned() {
+                take_over(agent, target, &now, call)?;
             }
-            switch_off_autoactivation(target, group, call);
+            switch_off_autoactivation(target, &now, call);
         }
         Mode::Tagging => {
-            if !group.is_owned() {
+            if !now.is_owned() {
                 lvm::must(&["vgchange", "--addtag", agent.tag()?, "--", &target.group], call)?;
             }
         }
-        Mode::Lvmlockd if is_active(target, group, call)? => {}
         Mode::Lvmlockd => start_locks(target, call)?,
-        Mode::Plain | Mode::Clvmd => warn_of_autoactivation(target, group, call),
+        Mode::Plain | Mode::Clvmd => warn_of_autoactivation(target, &now, call),
     }
-    if is_active(target, group, call)? {
+    let group = &now;
+    let was_active = is_active(target, group, call)?;
+    if was_active && mode != Mode::Lvmlockd {
         record::write(target, group, call);
         return Ok(());
     }
@@ -51,6 +53,14 @@ pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
         output = activate(agent, target, mode, call)?;
     }
     let Some(output) = output else { return Ok(()) };
+    // LVM succeeds where it has the locks of what is active, and takes those that nobody has.
+    if was_active && !output.succeeded() && group.missing_disks == 0 {
+        return Err(Error::generic(format_args!(
+            "{} is active here, but may lack its locks: {}",
+            target.words(),
+            lvm::complaint(&output)
+        )));
+    }
     verify(target, group, &output, call)?;
     record::write(target, group, call);
     Ok(())
@@ -92,29 +102,33 @@ fn activation(agent: &LvmActivate, target: &Target, mode: Mode) -> Result<Vec<St
 }
 
 /// Takes over, switches autoactivation off and activates in one process of LVM, where more than one of that has to be
-/// done. False: the kernel does not show all of it done, and one by one says where it fails.
+/// done. False: not all of it is known to be done, and one by one says where it fails.
 fn all_at_once(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<bool> {
     let mut commands = Vec::new();
+    let mut what = format!("activation of {}", target.words());
     if !group.is_owned() {
         commands.push(takeover(agent, target, group));
+        what = format!("takeover and {what}");
     }
-    if group.autoactivation == Some(true) {
+    if can_switch_off_autoactivation(group) {
         commands.push(autoactivation_off(target));
     }
     if commands.is_empty() || is_active(target, group, call)? {
         return Ok(false);
     }
     commands.push(activation(agent, target, Mode::SystemId)?);
-    let Some(output) = lvm::change_all(&commands, call)? else { return Ok(false) };
-    // The activation comes last: what is active now was taken over before.
-    let done = is_active(target, group, call)?;
-    if !done {
-        call.log.debug(format_args!("all at once: {}", lvm::complaint(&output)));
-    } else if !output.succeeded() {
-        call.log.warn(format_args!("activation of {}: {}", target.words(), lvm::complaint(&output)));
+    let Some(output) = lvm::change_all(&commands, &what, call)? else { return Ok(false) };
+    let active = is_active(target, group, call)?;
+    if !output.succeeded() {
+        let said = format!("{what}: {}", lvm::complaint(&output));
+        // What is active is not activated again, and nobody else would say it.
+        if active { call.log.warn(said) } else { call.log.debug(said) }
     }
-    if done && group.autoactivation == Some(true) {
+    let done = active && output.succeeded();
+    if done && can_switch_off_autoactivation(group) {
         say_autoactivation_is_off(target, call);
+    } else if done {
+        switch_off_autoactivation(target, group, call);
     }
     Ok(done)
 }
@@ -142,17 +156,22 @@ fn verify(target: &Target, group: &Group, output: &Output, call: &Call) -> Resul
 }
 
 /// Whether the group may be taken from its owner, who is not supposed to live.
-fn may_take_over(agent: &LvmActivate, target: &Target, group: &Group, call: &Call) -> Result<()> {
+fn may_take_over(agent: &LvmActivate, target: &Target, group: &mut Group, call: &Call) -> Result<()> {
     let name = &target.group;
     let owner = &group.system_id;
     if mapper::volumes(call, name)?.iter().any(|volume| volume.is_whole()) {
+        // Or it was: the start of another volume of the group has taken it over since.
+        if let Some(now) = group::read(name, call)?.filter(|now| now.system_id == group.own_system_id) {
+            (group.owned, group.autoactivation) = (Some(true), now.autoactivation);
+            return Ok(());
+        }
         return Err(Error::generic(format_args!(
             "{name} is active here, but belongs to system ID {owner}: deactivate it first"
         )));
     }
     if !group::is_system_id(owner) {
         return Err(Error::generic(format_args!(
-            "the system ID of {name} is none: look at vgs -o systemid {name}"
+            "the system ID of {name} is not one that LVM makes: look at vgs --foreign -o systemid {name}"
         )));
     }
     if agent.require_owner_dead {
@@ -197,18 +216,30 @@ fn is_dead(owner: &str, name: &str, call: &Call) -> Result<()> {
 
 /// A machine that activates the group at boot would have it active while another node has it.
 fn switch_off_autoactivation(target: &Target, group: &Group, call: &Call) {
-    if group.autoactivation != Some(true) {
-        if group.autoactivation.is_none() {
-            warn_of_autoactivation(target, group, call);
+    if !can_switch_off_autoactivation(group) {
+        match group.autoactivation {
+            None => warn_of_autoactivation(target, group, call),
+            Some(false) => {}
+            Some(true) => {
+                let name = &target.group;
+                call.log.warn(format_args!("{name} will still be activated at boot: it lacks disks"));
+            }
         }
         return;
     }
     match lvm::must(&autoactivation_off(target), call) {
         Ok(()) => say_autoactivation_is_off(target, call),
-        Err(error) => {
-            call.log.warn(format_args!("{} will still be activated at boot: {error}", target.group))
-        }
+        // LVM takes it for a failure where it is off already, and another run or a sibling's may have done it.
+        Err(error) => match group::read(&target.group, call) {
+            Ok(Some(now)) if now.autoactivation == Some(false) => say_autoactivation_is_off(target, call),
+            _ => call.log.warn(format_args!("{} will still be activated at boot: {error}", target.group)),
+        },
     }
+}
+
+/// It is on, and LVM changes no group that lacks disks.
+fn can_switch_off_autoactivation(group: &Group) -> bool {
+    group.autoactivation == Some(true) && group.missing_disks == 0
 }
 
 fn autoactivation_off(target: &Target) -> Vec<String> {
@@ -278,5 +309,7 @@ fn order_shutdown(agent: &LvmActivate, call: &Call) {
         .and_then(|()| if agent.is_agent_lvm() { Ok(()) } else { systemctl(&["start", SERVICE]) });
     if let Err(error) = done {
         call.log.warn(format_args!("the order at shutdown is not set: {error}"));
+        // The next start tries again.
+        let _ = std::fs::remove_file(&file);
     }
 }

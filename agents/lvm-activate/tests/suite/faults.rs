@@ -94,6 +94,38 @@ fn a_broken_takeover_fails_the_start() {
     }
 }
 
+/// The volume is not what it is about until the group is ours.
+#[test]
+fn a_hanging_script_is_named_for_all_that_it_does() {
+    for word in ["--systemid", "--setautoactivation", "-ay"] {
+        let machine = owned_by("node2");
+        break_command(&machine, word, "trap '' TERM; exec sleep 600");
+        let start = in_time(&mode(&machine, "system_id").param("lvname", "lv1"), "start", word);
+        start.answers(GENERIC).names("takeover and activation of vg1/lv1: lvm did not end");
+        assert!(mapped(&machine).is_empty() && !machine.tool_lives("lvm"), "{word}");
+    }
+}
+
+/// The cluster kills the agent in the middle of the script: LVM goes with it, and the next start goes on from there.
+#[test]
+fn a_start_that_was_killed_in_its_script_is_gone_on_with() {
+    let machine = owned_by("node2");
+    let whole = std::fs::read_to_string(machine.path("usr/sbin/lvm")).unwrap();
+    break_command(&machine, "--setautoactivation", "exec sleep 3");
+    let mut killed = mode(&machine, "system_id").spawn("start");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while get(&machine, "system_id") != "node1" && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!((get(&machine, "system_id"), mapped(&machine).len()), ("node1".into(), 0));
+    let body = whole.lines().skip(5).collect::<Vec<_>>().join("\n");
+    machine.tool("lvm", Tool::Does(body));
+    mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine).len()), ("", 2));
+}
+
 #[test]
 fn a_broken_tag_fails_the_start() {
     for (how, behaviour) in BEHAVIOURS {
@@ -101,6 +133,58 @@ fn a_broken_tag_fails_the_start() {
         break_command(&machine, "--addtag", behaviour);
         in_time(&mode(&machine, "tagging"), "start", how).answers(GENERIC);
         assert!(mapped(&machine).is_empty(), "{how}");
+    }
+}
+
+fn shared() -> Sandbox {
+    let machine = vg(&["lv1"]);
+    machine.file("lvm/lock_type", "dlm\n").file("proc/501/comm", "lvmlockd\n");
+    machine.file("etc/lvm/lvm.conf", "global { use_lvmlockd = 1 }\n");
+    machine
+}
+
+fn with_configuration(text: &str) -> Sandbox {
+    let machine = owned_by("node2");
+    machine.file("etc/lvm/lvm.conf", text);
+    machine
+}
+
+/// What looks before anything is changed, and what gives up the ownership after all is inactive.
+#[test]
+fn every_other_command_of_lvm_that_breaks_is_a_failure_in_time() {
+    type Scene = fn() -> Sandbox;
+    let scenes: [(&str, &str, &str, Scene); 6] = [
+        ("start", "systemid", "system_id", || {
+            with_configuration("global { system_id_source = \"appmachineid\" }\n")
+        }),
+        ("start", "lvmconfig", "system_id", || with_configuration("tags { hosttags = 1 }\n")),
+        ("start", "pvscan", "plain", || {
+            let machine = vg(&["lv1"]);
+            machine.file("run/lvm/lvmetad.socket", "").file("lvm/name", "other\n");
+            machine
+        }),
+        ("start", "--lockstart", "lvmlockd", shared),
+        ("stop", "--lockstop", "lvmlockd", shared),
+        ("stop", "--deltag", "tagging", || tagged("")),
+    ];
+    for (action, word, access, scene) in scenes {
+        // These have no answer but their code. LVM itself activates nothing without its locks.
+        let can_tell = |how: &str| {
+            !word.starts_with("--") || matches!(how, "failing" | "killed") || how.starts_with("hanging")
+        };
+        // What hangs until it is killed includes what hangs.
+        let which = |how: &str| how != "hanging" && can_tell(how);
+        for (how, behaviour) in BEHAVIOURS.into_iter().filter(|(how, _)| which(how)) {
+            let machine = scene();
+            if action == "stop" {
+                mode(&machine, access).run("start").answers(SUCCESS);
+            }
+            break_command(&machine, word, behaviour);
+            let answer = mode(&machine, access).timeout_ms(8000).run(action).within_ms(8000);
+            assert!(answer.code.is_some_and(|code| code != SUCCESS), "{word} {how}: {answer}");
+            assert!(answer.reason().is_some(), "{word} {how}: {answer}");
+            assert!(mapped(&machine).is_empty() && !machine.tool_lives("lvm"), "{word} {how}");
+        }
     }
 }
 

@@ -149,6 +149,16 @@ fn a_group_of_another_system_is_not_activated_as_it_is() {
     mode(&machine, "plain").run("start").answers(SUCCESS);
 }
 
+/// Such as somebody has written into the metadata by hand.
+#[test]
+fn a_system_id_that_lvm_does_not_make_reaches_no_command() {
+    for owner in ["it's", "a b", "node2#", "a]} global{", "\u{fc}", "node2\u{7f}"] {
+        let machine = owned_by(owner);
+        mode(&machine, "system_id").run("start").answers(GENERIC).names("not one that LVM makes");
+        refused(&machine, "plain", GENERIC, "belongs to system ID");
+    }
+}
+
 #[test]
 fn an_access_mode_that_is_none_is_6() {
     let machine = vg(&["lv1"]);

@@ -200,6 +200,26 @@ fn kernel_a_group_whose_disks_are_gone_has_vanished() {
     mode(&scene.machine, "system_id").run("stop").answers(SUCCESS);
 }
 
+/// Somebody's command that is stuck keeps the group's lock. Who only looks does not wait for it, and who changes fails
+/// in time.
+#[test]
+fn kernel_a_stuck_lock_of_lvm_holds_up_no_look() {
+    let Some(scene) = Scene::new(&["lv1"]) else { return };
+    let lock = scene.machine.path("lock/V_vg1");
+    let mut stuck = Command::new("flock").arg("-xF").arg(&lock).args(["sleep", "60"]).spawn().unwrap();
+    let is_held = || !Command::new("flock").arg("-xn").arg(&lock).arg("true").status().unwrap().success();
+    while !is_held() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let call = mode(&scene.machine, "system_id").timeout_ms(4000);
+    call.monitor().answers(NOT_RUNNING);
+    call.clone().level(10).run("validate-all").answers(SUCCESS);
+    let start = call.run("start").answers(GENERIC).within_ms(4000);
+    start.names("activation of vg1: lvm did not end");
+    stuck.kill().unwrap();
+    stuck.wait().unwrap();
+}
+
 #[test]
 fn kernel_guards_see_what_real_lvm_reports() {
     let Some(scene) = Scene::new(&["lv1"]) else { return };

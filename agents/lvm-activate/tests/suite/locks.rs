@@ -94,3 +94,18 @@ fn a_lockspace_that_cannot_be_stopped_fails_the_stop() {
     machine.file("refusals/lockstop", "*5 VG vg1 stop failed: LVs must first be deactivated\n");
     mode(&machine, "lvmlockd").run("stop").answers(GENERIC).names("stop failed");
 }
+
+/// Active says nothing of the lock: LVM has it already, takes it, or says who does.
+#[test]
+fn the_locks_of_what_is_active_already_are_verified() {
+    let machine = shared("dlm");
+    mode(&machine, "lvmlockd").run("start").answers(SUCCESS);
+    std::fs::remove_file(machine.path("lvm/lockspace")).unwrap();
+    forget_commands(&machine);
+    mode(&machine, "lvmlockd").run("start").answers(SUCCESS);
+    assert_eq!(commands(&machine), ["fullreport", "vgchange --lockstart", "vgchange -aey"]);
+    machine.file("refusals/-aey", "*5 LV locked by other host: vg1/lv1\n");
+    let start = mode(&machine, "lvmlockd").run("start").answers(GENERIC);
+    start.names("locked by other host");
+    assert_eq!(mapped(&machine).len(), 2);
+}

@@ -114,6 +114,8 @@ if [ -n "$deltag" ]; then
     changed
 fi
 if [ -n "$auto" ]; then
+    [ "$(get missing)" = 0 ] || { complain "Cannot change VG $group while PVs are missing."; exit 5; }
+    [ "$auto" = n ] && [ -z "$(get autoactivation)" ] && { complain "Volume group autoactivation is already no."; exit 5; }
     [ "$auto" = n ] && : >"$state/autoactivation" || echo enabled >"$state/autoactivation"
     changed
 fi
@@ -173,6 +175,7 @@ while read -r name attributes layout; do
 done <"$state/all"
 [ -z "$volume" ] || [ -n "$found" ] || { complain "Failed to find logical volume \"$last\""; exit 5; }
 [ "$command" = lvchange ] || echo "  $count logical volume(s) in volume group \"$group\" now active"
+[ "$action" = -an ] || ! has unmonitored || { complain "$group/$name: event registration failed."; exit 5; }
 if [ "$failed" -gt 0 ]; then
     [ "$action" = -an ] && complain "Can't deactivate volume group \"$group\" with $failed open logical volume(s)"
     exit 5

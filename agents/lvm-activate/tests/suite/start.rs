@@ -80,6 +80,19 @@ fn partial_and_degraded_activation_are_lvm_s_options() {
     }
 }
 
+/// LVM activates no mirror without one of its disks, only RAID: "Refusing activation of partial LV".
+#[test]
+fn degraded_activation_leaves_out_what_lvm_does() {
+    let machine = vg(&["lv1"]);
+    machine.file("lvm/lvs", "lv1 -wi------- linear\nm1 mwi---m-p- mirror\nr1 rwi---r-p- raid,raid1\n");
+    set(&machine, "missing", "1");
+    let call = mode(&machine, "plain").param("majority_pvs", "yes").param("degraded_activation", "yes");
+    let start = call.run("start").answers(SUCCESS);
+    assert!(start.stderr.contains("Refusing activation of partial LV vg1/m1"), "{start}");
+    assert_eq!(mapped(&machine), ["vg1-lv1", "vg1-r1"]);
+    call.param("lvname", "m1").run("start").answers(GENERIC).names("m1");
+}
+
 #[test]
 fn volumes_with_the_flag_to_be_skipped_are_left_out_unless_asked_for() {
     let machine = vg(&["lv1"]);
@@ -149,6 +162,21 @@ fn the_first_takeover_also_switches_autoactivation_off() {
     assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine)), ("", vec!["vg1-lv2".into()]));
 }
 
+/// Whoever activates it just then: the group is not ours.
+#[test]
+fn what_is_active_without_the_takeover_is_no_success() {
+    let machine = owned_by("node2");
+    machine.file("lvm/lvs", "lv1 -wi------- linear\n").folder("later");
+    map(&machine, 1, "vg1-lv1", &format!("LVM-{}lv1uuid", crate::scenes::VG_UUID));
+    std::fs::rename(machine.path("sys/block/dm-1"), machine.path("later/dm-1")).unwrap();
+    let tool = std::fs::read_to_string(machine.path("usr/sbin/lvm")).unwrap();
+    let body = tool.lines().skip(5).collect::<Vec<_>>().join("\n");
+    let race = "case \"$*\" in *--systemid*) mv $OCF_TEST_ROOT/later/dm-1 $OCF_TEST_ROOT/sys/block; echo no >&2; exit 5 ;; esac\n";
+    machine.tool("lvm", testkit::Tool::Does(format!("{race}{body}")));
+    mode(&machine, "system_id").run("start").answers(GENERIC).names("still belongs to node2");
+    assert_eq!(get(&machine, "system_id"), "node2");
+}
+
 /// What the script did not bring to its end is done one by one, and the step that fails gives the reason.
 #[test]
 fn a_script_that_fails_is_gone_through_step_by_step() {
@@ -172,8 +200,58 @@ fn a_script_that_fails_is_gone_through_step_by_step() {
     // Activation fails; the group is ours by then.
     let machine = owned_by("node2");
     set(&machine, "inert", "lv2");
-    mode(&machine, "system_id").run("start").answers(GENERIC).names("lv2 is not active");
+    let start = mode(&machine, "system_id").run("start").answers(GENERIC).names("lv2 is not active");
+    assert_eq!((get(&machine, "system_id"), get(&machine, "autoactivation")), ("node1".into(), "".into()));
+    assert!(!start.stderr.contains("at boot"), "it is off: {start}");
+}
+
+/// LVM fails over what nobody needs: all else is done, and its complaint is not lost.
+#[test]
+fn what_a_script_complains_of_is_said_although_all_is_active() {
+    for owner in ["node1", "node2"] {
+        let machine = owned_by(owner);
+        set(&machine, "unmonitored", "");
+        let start = mode(&machine, "system_id").run("start").answers(SUCCESS);
+        assert_eq!(start.stderr.matches("event registration failed").count(), 1, "{start}");
+        assert!(!start.stderr.contains("at boot"), "{start}");
+        assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine).len()), ("", 2));
+    }
+}
+
+/// LVM changes no group that lacks disks: there is no use in asking it to.
+#[test]
+fn a_group_that_lacks_disks_stays_activated_at_boot_and_that_is_said() {
+    for (owner, last) in
+        [("node1", vec!["vgchange -ay"]), ("node2", vec!["script", "vgchange --systemid", "vgchange -ay"])]
+    {
+        let machine = owned_by(owner);
+        set(&machine, "missing", "1");
+        set(&machine, "majority", "");
+        let start = mode(&machine, "system_id").param("majority_pvs", "yes").run("start").answers(SUCCESS);
+        assert_eq!(start.stderr.matches("still be activated at boot").count(), 1, "{start}");
+        assert_eq!(commands(&machine), [vec!["fullreport"], last].concat());
+        assert_eq!((get(&machine, "autoactivation").as_str(), mapped(&machine).len()), ("enabled", 2));
+    }
+}
+
+#[test]
+fn a_takeover_by_an_lvm_without_the_switch_warns_of_activation_at_boot() {
+    let machine = owned_by("node2");
+    std::fs::remove_file(machine.path("lvm/autoactivation")).unwrap();
+    let start = mode(&machine, "system_id").run("start").answers(SUCCESS);
+    assert_eq!(start.stderr.matches("also activated at boot").count(), 1, "{start}");
     assert_eq!(get(&machine, "system_id"), "node1");
+}
+
+#[test]
+fn autoactivation_that_is_told_by_a_number_is_understood() {
+    for (number, switched) in [("0", false), ("1", true)] {
+        let machine = owned_by("node1");
+        set(&machine, "autoactivation", number);
+        mode(&machine, "system_id").run("start").answers(SUCCESS);
+        let switch = "vgchange --setautoactivation".to_owned();
+        assert_eq!(commands(&machine).contains(&switch), switched, "{number}");
+    }
 }
 
 #[test]
@@ -259,6 +337,19 @@ fn a_takeover_that_a_sibling_made_at_the_same_moment_is_good() {
     let race = "case \"$*\" in *--systemid*) echo node1 >\"$OCF_TEST_ROOT/lvm/system_id\" ;; esac\n";
     machine.tool("lvm", testkit::Tool::Does(format!("{race}{body}")));
     mode(&machine, "system_id").run("start").answers(SUCCESS);
+}
+
+/// Between the report and the takeover, which may be seconds.
+#[test]
+fn a_takeover_and_activation_by_a_sibling_meanwhile_is_good() {
+    let machine = owned_by("node2");
+    let sibling = "lvm=$OCF_TEST_ROOT/usr/sbin/lvm\n[ $1 = daemon-reload ] || exit 0\n\
+                   $lvm vgchange --config 'local/extra_system_ids=[\"node2\"]' --systemid node1 -- vg1\n\
+                   $lvm vgchange --setautoactivation n -- vg1\n$lvm lvchange -ay -- vg1/lv1";
+    machine.folder("run/systemd/system").tool("systemctl", testkit::Tool::Does(sibling.into()));
+    let start = mode(&machine, "system_id").param("lvname", "lv2").run("start").answers(SUCCESS);
+    assert_eq!(mapped(&machine), ["vg1-lv1", "vg1-lv2"]);
+    assert!(!start.stderr.contains("at boot"), "{start}");
 }
 
 #[test]
@@ -387,6 +478,24 @@ fn systemd_is_told_to_stop_the_cluster_before_the_volumes() {
     mode(&machine, "plain").run("stop").answers(SUCCESS);
     mode(&machine, "plain").run("start").answers(SUCCESS);
     assert_eq!(machine.calls("systemctl").len(), 2, "once in the life of the system");
+}
+
+#[test]
+fn systemd_that_did_not_listen_is_told_again_by_the_next_start() {
+    for deaf in ["daemon-reload", "start"] {
+        let machine = vg(&["lv1"]);
+        let once = format!(
+            "[ $1 != {deaf} ] || [ -e $OCF_TEST_ROOT/heard ] || {{ : >$OCF_TEST_ROOT/heard; exit 1; }}"
+        );
+        machine.folder("run/systemd/system").tool("systemctl", testkit::Tool::Does(once));
+        let start = mode(&machine, "plain").run("start").answers(SUCCESS);
+        assert!(start.stderr.contains("the order at shutdown is not set"), "{start}");
+        let start = mode(&machine, "plain").run("start").answers(SUCCESS);
+        assert!(!start.stderr.contains("shutdown"), "{start}");
+        let told = machine.calls("systemctl");
+        let last = [vec!["daemon-reload"], vec!["start", "blk-availability.service"]];
+        assert_eq!(told[told.len() - 2..], last, "{deaf}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn stop_deactivates_and_a_second_one_runs_no_tool() {
     mode(&machine, "plain").run("stop").answers(SUCCESS);
     assert!(mapped(&machine).is_empty());
     assert_eq!(commands(&machine), ["vgchange -an"]);
+    assert!(!machine.path("run/holdfast/lvm-activate/vg1").exists(), "nothing is expected any more");
     forget_commands(&machine);
     mode(&machine, "plain").run("stop").answers(SUCCESS);
     assert!(commands(&machine).is_empty());
