@@ -31,6 +31,7 @@ pub mod process;
 pub mod record;
 pub mod state;
 mod sys;
+pub mod systemd;
 pub mod xml;
 
 pub use agent::{Agent, State};

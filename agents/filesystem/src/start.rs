@@ -8,7 +8,7 @@ use crate::{Filesystem, RunFsck, fstype, options, record, superblock};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use ocf::state::mountinfo::{Device, is_at_or_below, lexical};
-use ocf::{Call, Context, Error, Result, block, holders, mounts, printable};
+use ocf::{Call, Context, Error, Result, block, holders, mounts, printable, systemd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -115,35 +115,11 @@ pub fn start(filesystem: &Filesystem, call: &Call) -> Result<()> {
     result
 }
 
-/// Makes systemd stop the cluster before it stops what remote file systems need.
+/// The cluster stops before what remote file systems need.
 fn order_shutdown(filesystem: &Filesystem, call: &Call) {
-    const DIRECTORY: &str = "/run/systemd/system/resource-agents-deps.target.d";
-    const NAME: &str = "99-Filesystem-remote.conf";
-    const ORDER: &str = "After=remote-fs.target";
     let fstype = filesystem.fstype.to_string_lossy();
-    let wanted =
-        fstype::is_remote(&fstype) || (filesystem.force_clones && fstype::is_cloned_by_force(&fstype));
-    let manager = call.host.path(Path::new("/run/systemd/system")).into_owned();
-    if !wanted || !manager.is_dir() {
-        return;
-    }
-    let directory = call.host.path(Path::new(DIRECTORY)).into_owned();
-    let file = directory.join(NAME);
-    let there = std::fs::read_to_string(&file).unwrap_or_default();
-    if there.lines().any(|line| line == ORDER) || !call.change(format_args!("write {DIRECTORY}/{NAME}")) {
-        return;
-    }
-    let written = std::fs::create_dir_all(&directory)
-        .and_then(|()| std::fs::write(&file, format!("[Unit]\n{ORDER}\n")))
-        .and_then(|()| std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)))
-        .and_then(|()| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)));
-    let reloaded = written.or_generic("it cannot be written").and_then(|()| {
-        let limit = Duration::from_secs(10).min(call.remaining() / 4);
-        let output = call.tool("systemctl")?.arg("daemon-reload").within(limit).run()?;
-        if output.succeeded() { Ok(()) } else { Err(Error::generic(output.complaint())) }
-    });
-    if let Err(error) = reloaded {
-        call.log.warn(format_args!("the order at shutdown is not set: {error}"));
+    if fstype::is_remote(&fstype) || (filesystem.force_clones && fstype::is_cloned_by_force(&fstype)) {
+        systemd::stop_cluster_before("remote-fs.target", "99-Filesystem-remote.conf", false, call);
     }
 }
 

@@ -5,16 +5,16 @@ use crate::config::Config;
 use crate::group::{self, Group};
 use crate::{ActivationMode, LvmActivate, Target, lvm, record};
 use ocf::cluster::membership::{self, Membership};
-use ocf::{Call, Context, Error, Output, Result, mapper};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use ocf::{Call, Error, Output, Result, mapper, systemd};
 use std::thread::sleep;
 use std::time::Duration;
 
 /// Makes the target active and this node's, as far as it is not.
 pub fn start(agent: &LvmActivate, target: &Target, call: &Call) -> Result<()> {
     let Some(seen) = agent.seen.get() else { return Err(Error::generic("start did not look first")) };
-    order_shutdown(agent, call);
+    let (file, is_started) =
+        if agent.is_agent_lvm() { ("99-LVM.conf", false) } else { ("99-LVM-activate.conf", true) };
+    systemd::stop_cluster_before("blk-availability.service", file, is_started, call);
     let mut now = seen.clone();
     let mode = agent.vg_access_mode(call).unwrap_or(Mode::Plain);
     match mode {
@@ -275,41 +275,4 @@ fn start_locks(target: &Target, call: &Call) -> Result<()> {
             .debug(format_args!("all volumes of {} are activated: it takes a lock for each", target.group));
     }
     lvm::must(&["vgchange", "--lockstart", "--", &target.group], call)
-}
-
-/// Makes systemd stop the cluster before it tears down what volumes need.
-fn order_shutdown(agent: &LvmActivate, call: &Call) {
-    const DIRECTORY: &str = "/run/systemd/system/resource-agents-deps.target.d";
-    const SERVICE: &str = "blk-availability.service";
-    let name = if agent.is_agent_lvm() { "99-LVM.conf" } else { "99-LVM-activate.conf" };
-    let order = format!("After={SERVICE}");
-    let directory = call.host.path(Path::new(DIRECTORY)).into_owned();
-    let file = directory.join(name);
-    let there = std::fs::read_to_string(&file).unwrap_or_default();
-    let systemd = call.host.path(Path::new("/run/systemd/system")).is_dir();
-    if !systemd
-        || there.lines().any(|line| line == order)
-        || !call.change(format_args!("write {DIRECTORY}/{name}"))
-    {
-        return;
-    }
-    let systemctl = |words: &[&str]| -> Result<()> {
-        let limit = Duration::from_secs(10).min(call.remaining() / 5);
-        let tool = words.iter().fold(call.tool("systemctl")?.within(limit), |tool, word| tool.arg(word));
-        let output = tool.run()?;
-        if output.succeeded() { Ok(()) } else { Err(Error::generic(output.complaint())) }
-    };
-    let done = std::fs::create_dir_all(&directory)
-        .and_then(|()| std::fs::write(&file, format!("[Unit]\n{order}\n")))
-        .and_then(|()| std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o755)))
-        .and_then(|()| std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)))
-        .or_generic("it cannot be written")
-        .and_then(|()| systemctl(&["daemon-reload"]))
-        // The order has no effect while that service is not active.
-        .and_then(|()| if agent.is_agent_lvm() { Ok(()) } else { systemctl(&["start", SERVICE]) });
-    if let Err(error) = done {
-        call.log.warn(format_args!("the order at shutdown is not set: {error}"));
-        // The next start tries again.
-        let _ = std::fs::remove_file(&file);
-    }
 }

@@ -102,14 +102,33 @@ fn remote_file_systems_order_the_shutdown() {
 }
 
 #[test]
+fn systemd_that_did_not_listen_is_told_again_by_the_next_start() {
+    let (machine, data) = network();
+    let once = "[ -e $OCF_TEST_ROOT/heard ] || { : >$OCF_TEST_ROOT/heard; exit 1; }";
+    machine.folder("run/systemd/system").tool("systemctl", Tool::Does(once.into()));
+    let start = data.run("start").answers(SUCCESS);
+    assert!(start.stderr.contains("the order at shutdown is not set"), "{start}");
+    let second = machine.host(resource("server:/second", "/mnt/second".as_ref(), "nfs"));
+    let start = second.run("start").answers(SUCCESS);
+    assert!(!start.stderr.contains("shutdown"), "{start}");
+    assert_eq!(machine.calls("systemctl"), [["daemon-reload"], ["daemon-reload"]]);
+}
+
+#[test]
 fn a_drop_in_of_an_administrator_keeps_its_lines() {
     let (machine, data) = network();
     machine.folder("run/systemd/system").tool("systemctl", Tool::Succeeds);
     machine.file(DROP_IN, "[Unit]\nAfter=mine.service\n");
     data.run("start").answers(SUCCESS);
     let text = std::fs::read_to_string(machine.path(DROP_IN)).unwrap();
-    assert!(text.contains("After=remote-fs.target"), "{text}");
+    assert_eq!(text, "[Unit]\nAfter=mine.service\n[Unit]\nAfter=remote-fs.target\n");
     assert_eq!(machine.calls("systemctl").len(), 1);
+    // Also if systemd does not listen.
+    machine.tool("systemctl", Tool::Fails(1, "no"));
+    machine.file(DROP_IN, "[Unit]\nAfter=mine.service\n");
+    let second = machine.host(resource("server:/second", "/mnt/second".as_ref(), "nfs"));
+    second.run("start").answers(SUCCESS);
+    assert_eq!(std::fs::read_to_string(machine.path(DROP_IN)).unwrap(), "[Unit]\nAfter=mine.service\n");
 }
 
 #[test]
