@@ -79,7 +79,8 @@ Differences from ocf:heartbeat:LVM, and why:
 - exclusive=true on a group for clvmd is refused: LVM has none since 2.03.
 - Tags other than ours make start fail, and stop removes only ours: it removed all.
 - Every volume that start activates is verified. stop tries for as long as it may take, and names who holds a volume.
-- Nothing but the kernel's list of mapped devices says what is active: directories in /dev may be left over.";
+- Nothing but the kernel's list of mapped devices says what is active: directories in /dev may be left over.
+- The action methods, which only listed the actions and which no cluster calls, is not there: 3.";
 
 const PARAMETERS: &[Parameter] = &[
     Parameter::string("vgname").required().from_link_name().aliases(&["volgrpname"]).doc(
