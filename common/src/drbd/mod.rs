@@ -280,15 +280,20 @@ fn lines(call: &Call, words: &[&str]) -> Result<Vec<String>> {
         return Ok(text.split_ascii_whitespace().map(str::to_string).collect());
     }
     let error = format!("drbdadm {}: {}", words.join(" "), output.complaint());
-    // Known to be missing from this node's configuration, or drbdadm in trouble.
-    Err(if is_not_defined(&output) { Error::installed(error) } else { Error::generic(error) })
+    // Known to be missing from this node's configuration, or drbdadm in trouble. A configuration without any resource
+    // knows nothing of what is up.
+    Err(if complains(&output, NOT_DEFINED) { Error::installed(error) } else { Error::generic(error) })
 }
 
-/// True if drbdadm found no such resource in the configuration.
+const NOT_DEFINED: &str = "not defined in your config";
+
+fn complains(output: &Output, words: &str) -> bool {
+    output.code == Some(1) && String::from_utf8_lossy(&output.stderr).contains(words)
+}
+
+/// True if drbdadm found no such resource in the configuration, or none at all.
 pub fn is_not_defined(output: &Output) -> bool {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let words = ["not defined in your config", "no resources defined"];
-    output.code == Some(1) && words.iter().any(|words| text.contains(words))
+    complains(output, NOT_DEFINED) || complains(output, "no resources defined")
 }
 
 /// All resources of this node's configuration.
