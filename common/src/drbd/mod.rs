@@ -116,7 +116,11 @@ pub fn observe(target: &Target, call: &Call) -> Result<Observed> {
     match by_list(target, &kernel, call) {
         Ok(Some(parts)) => Ok(Observed::parts(parts)),
         // Nothing that is up is it. A disk that a resource has lost is no longer in the list: its name decides.
-        Ok(None) => by_role(target, &kernel, call),
+        Ok(None) => by_role(target, &kernel, call).map_err(|error| match configured(call) {
+            // Nor does a configuration without any resource know whose the disk was.
+            Ok(all) if all.is_empty() => Error::generic(error),
+            _ => error,
+        }),
         Err(error) => {
             call.log.debug(format_args!("{error}; drbdadm is asked instead"));
             by_role(target, &kernel, call).map_err(|second| {

@@ -59,11 +59,18 @@ fn without_links_the_configuration_tells_whose_disk_it_is() {
     resource(&machine, "/dev/lvm/domain1").monitor().answers(SUCCESS);
     resource(&machine, "/dev/vg0/lv9").monitor();
     // A configuration that has been taken away knows nothing of what is up.
-    machine.file("refusals/sh-resources", "*1 no resources defined!\n");
     let gone = resource(&machine, "/dev/lvm/domain1");
-    gone.probe().answers(GENERIC);
-    gone.monitor().answers(GENERIC);
-    gone.run("stop").answers(GENERIC);
+    let ways = [
+        ("refusals/sh-resources", "*1 no resources defined!\n", GENERIC),
+        ("config/resources", "", INSTALLED),
+    ];
+    for (file, text, stop) in ways {
+        machine.file(file, text);
+        gone.probe().answers(GENERIC);
+        gone.monitor().answers(GENERIC);
+        gone.run("stop").answers(stop);
+        machine.file("refusals/sh-resources", "");
+    }
 }
 
 #[test]
