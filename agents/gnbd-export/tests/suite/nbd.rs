@@ -206,6 +206,32 @@ fn a_server_that_is_dying_is_never_a_stop() {
     }
 }
 
+/// Servers of other exports come and go, and a stop that meets one on its way out has not failed.
+#[test]
+fn a_server_of_another_export_that_is_dying_is_waited_for() {
+    let Some(here) = scene() else { return };
+    let r0 = here.bare("nbd").timeout_ms(20_000);
+    here.sandbox.file("proc/4190007/comm", "qemu-nbd\n").file("proc/4190007/cmdline", "");
+    here.sandbox.file("proc/4190007/stat", "4190007 (qemu-nbd) Z 1 1 1\n");
+    let stat = std::fs::File::options().write(true).open(here.sandbox.path("proc/4190007/stat")).unwrap();
+    let (told, over) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|threads| {
+        threads.spawn(move || {
+            for state in [b"D", b"Z"].into_iter().cycle() {
+                std::os::unix::fs::FileExt::write_all_at(&stat, state, "4190007 (qemu-nbd) ".len() as u64)
+                    .unwrap();
+                if over.try_recv() != Err(std::sync::mpsc::TryRecvError::Empty) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..20 {
+            r0.run("stop").answers(SUCCESS);
+        }
+        drop(told);
+    });
+}
+
 #[test]
 fn whom_a_server_cannot_refuse_it_does_not_serve() {
     let Some(here) = scene() else { return };
