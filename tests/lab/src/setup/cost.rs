@@ -3,6 +3,9 @@
 use crate::{Node, Result, failed};
 use std::time::Duration;
 
+/// A program that only begins and ends: what no agent can cost less than by much.
+pub const NOTHING: &str = "/bin/true";
+
 const PROGRAM: &str = "/usr/local/bin/processor-time";
 const SOURCE: &[u8] = include_bytes!("../../client/processor-time");
 

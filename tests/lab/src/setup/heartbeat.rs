@@ -75,11 +75,37 @@ pub fn start_on(node: &Node) -> Result {
 /// # Errors
 /// When it does not stop.
 pub fn stop_on(node: &Node) -> Result {
-    let output = node.sh("/etc/init.d/heartbeat stop")?;
+    let output = node.sh("timeout 120 /etc/init.d/heartbeat stop")?;
     if output.ok() {
         return Ok(());
     }
+    if owes_itself_a_restart(&said(node, &[PUT_OFF, BEGUN])) {
+        println!(
+            "           Heartbeat on {} has put its restart off for ever: it is ended by hand",
+            node.name()
+        );
+        return end_by_hand(node);
+    }
     Err(failed(format!("Heartbeat on {} does not stop: {}{}", node.name(), output.out, output.err)))
+}
+
+/// What Heartbeat says when it has to end and has scripts at work, and when it ends.
+const PUT_OFF: &str = "Shutdown delayed until";
+const BEGUN: &str = "Heartbeat shutdown in progress";
+
+/// A Heartbeat that hears a peer again that it had taken for dead restarts itself. If its scripts are at work just then, it
+/// may wait for their end and not notice it (3.0.6, seen once in ten times); it ignores all orders to stop from then on.
+fn owes_itself_a_restart(said: &[String]) -> bool {
+    said.last().is_some_and(|line| line.contains(PUT_OFF))
+}
+
+/// What an administrator does then: gives its resources up in Heartbeat's way, then ends it.
+fn end_by_hand(node: &Node) -> Result {
+    node.must(
+        "cd /usr/share/heartbeat && for key in $(./ResourceManager listkeys '.*'); do \
+         ./ResourceManager givegroup \"$key\" || exit 1; done; pkill -KILL -x heartbeat; rm -f /run/heartbeat.pid",
+    )
+    .map(|_| ())
 }
 
 /// Until Heartbeat has nothing to do on these nodes: a stop in the middle of a takeover leaves what that still starts.
@@ -134,5 +160,14 @@ mod tests {
             ha_cf("phobos", &nodes, Settings { auto_failback: false, ..Settings::default() })
                 .contains("auto_failback off\n")
         );
+    }
+
+    #[test]
+    fn a_restart_is_owed_until_it_begins() {
+        let lines =
+            |words: &[&str]| words.iter().map(|word| format!("heartbeat: {word}")).collect::<Vec<_>>();
+        assert!(owes_itself_a_restart(&lines(&[BEGUN, PUT_OFF])));
+        assert!(!owes_itself_a_restart(&lines(&[PUT_OFF, BEGUN])));
+        assert!(!owes_itself_a_restart(&lines(&[])));
     }
 }
