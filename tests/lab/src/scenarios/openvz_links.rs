@@ -186,8 +186,9 @@ fn all_lost(lab: &Lab, lines: &[Line; 2]) -> Result {
     lab.step("those that are not at home are given up", || {
         for (line, home, other) in places {
             let name = &line.disk.name;
-            other.must(&format!("drbdadm disconnect {name}; drbdadm connect --discard-my-data {name}"))?;
-            home.must(&format!("drbdadm disconnect {name}; drbdadm connect {name}"))?;
+            for (node, connect) in [(other, "connect --discard-my-data"), (home, "connect")] {
+                node.must(&format!("{} && drbdadm {connect} {name}", disconnected(name)))?;
+            }
         }
         Ok(())
     })?;
@@ -213,6 +214,14 @@ fn below_drbd(node: &Node, line: &Line, data: &Written) -> Result {
     node.must(&format!("drbdadm down {name} && mount -t ext3 -o ro /dev/{group}/{name} {directory}"))?;
     data.is_on(node)?;
     node.must(&format!("umount {directory} && drbdadm up {name}")).map(|_| ())
+}
+
+/// Disconnects, also while the two are just meeting: DRBD refuses that for a moment.
+fn disconnected(name: &str) -> String {
+    format!(
+        "for try in {{1..60}}; do drbdadm disconnect {name}; [ \"$(drbdadm cstate {name})\" = StandAlone ] && break; \
+         sleep 0.5; done"
+    )
 }
 
 /// What Heartbeat reads.

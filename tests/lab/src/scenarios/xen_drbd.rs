@@ -114,14 +114,14 @@ fn moves(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     one_primary(lab, disk, to)
 }
 
-/// Starts moving the guest from two to one, and does what is in the way once this line of shell succeeds on one.
-fn interrupted(lab: &Lab, sign: &str, what: &str, in_the_way: impl Fn()) -> Result<Output> {
+/// Starts moving the guest from two to one, and does what is in the way once the list of guests on one has this sign.
+fn interrupted(lab: &Lab, sign: fn(&str) -> bool, what: &str, in_the_way: impl Fn()) -> Result<Output> {
     let (from, to) = (lab.node(2), lab.node(1));
     thread::scope(|scope| {
         let target = [("CRM_meta_migrate_target", to.name())];
         let moving = scope.spawn(move || act(from, "migrate_to", &target));
         let seen = lab.eventually(&format!("the guest is on its way, {what}"), SWITCH, || {
-            let seen = to.says(sign);
+            let seen = sign(&xen::list(to));
             if seen {
                 in_the_way();
             }
@@ -133,12 +133,14 @@ fn interrupted(lab: &Lab, sign: &str, what: &str, in_the_way: impl Fn()) -> Resu
 }
 
 /// True while its memory is copied to here.
-const INCOMING: &str = "xl list | grep -q ^web--incoming";
+fn is_incoming(list: &str) -> bool {
+    list.lines().any(|line| line.starts_with("web--incoming"))
+}
 
 /// xl is killed while the memory is copied: the guest goes on where it was, and one Primary is enough again.
 fn killed(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (from, to) = (lab.node(2), lab.node(1));
-    let answer = interrupted(lab, INCOMING, "xl is killed", || {
+    let answer = interrupted(lab, is_incoming, "xl is killed", || {
         let _ = from.sh("pkill -9 -f '[x]l migrate '");
     })?;
     expect(lab, "migrate_to: the guest stays", &answer, FAILED, &["web", "stays", "signal 9"])?;
@@ -154,7 +156,7 @@ fn killed(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
 /// The link is lost while the memory is copied: the guest goes on where it was.
 fn stays(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (from, to) = (lab.node(2), lab.node(1));
-    let answer = interrupted(lab, INCOMING, "the link is lost", || lab.hub().cut(1, 2))?;
+    let answer = interrupted(lab, is_incoming, "the link is lost", || lab.hub().cut(1, 2))?;
     expect(lab, "migrate_to: the guest stays", &answer, FAILED, &["stays"])?;
     expect(lab, "monitor", &act(from, "monitor", &[])?, DONE, &[])?;
     guest.goes_on(lab, from)?;
@@ -172,7 +174,8 @@ fn stays(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
 fn both_ends(lab: &Lab, guest: &Guest, disk: &Resource) -> Result {
     let (from, to) = (lab.node(2), lab.node(1));
     xen::replace_xl(to, Some(&LATE.replace("REAL", &format!("'{REAL}'"))))?;
-    let answer = interrupted(lab, "xl domid web", "the link is lost", || lab.hub().cut(1, 2))?;
+    let answer =
+        interrupted(lab, |list| list.contains("\nweb "), "the link is lost", || lab.hub().cut(1, 2))?;
     xen::replace_xl(to, None)?;
     expect(lab, "migrate_to: check both ends", &answer, BLOCKED, &["CHECK BOTH ENDS"])?;
     expect(lab, "what is left on two is a failure", &act(from, "monitor", &[])?, FAILED, &["old copy"])?;

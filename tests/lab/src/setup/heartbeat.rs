@@ -94,7 +94,7 @@ const PUT_OFF: &str = "Shutdown delayed until";
 const BEGUN: &str = "Heartbeat shutdown in progress";
 
 /// A Heartbeat that hears a peer again that it had taken for dead restarts itself. If its scripts are at work just then, it
-/// may wait for their end and not notice it (3.0.6, seen once in ten times); it ignores all orders to stop from then on.
+/// may wait for their end and not notice it (3.0.6, seen once); it ignores all orders to stop from then on.
 fn owes_itself_a_restart(said: &[String]) -> bool {
     said.last().is_some_and(|line| line.contains(PUT_OFF))
 }

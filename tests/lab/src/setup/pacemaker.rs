@@ -2,6 +2,7 @@
 
 use crate::{Lab, Node, Result};
 use std::fmt::Write;
+use std::time::Duration;
 
 /// The configuration of Corosync for these nodes.
 #[must_use]
@@ -120,13 +121,16 @@ pub fn start_on(node: &Node) -> Result {
 /// How many nodes this one sees online.
 #[must_use]
 pub fn online(node: &Node) -> usize {
-    node.sh("timeout 20 crm_mon -1 --output-as=xml").map_or(0, |output| {
-        output
-            .out
-            .lines()
-            .filter(|line| line.contains("<node name=") && line.contains("online=\"true\""))
-            .count()
-    })
+    node.run_with(&["crm_mon", "-1", "--output-as=xml"], &[], &[], Duration::from_secs(20)).map_or(
+        0,
+        |output| {
+            output
+                .out
+                .lines()
+                .filter(|line| line.contains("<node name=") && line.contains("online=\"true\""))
+                .count()
+        },
+    )
 }
 
 /// Replaces a part of the running configuration, such as `resources`.
