@@ -73,6 +73,12 @@ impl Resource {
     }
 }
 
+/// As the guide to DRBD has it for a link of its own. Of itself DRBD 8.4 brings disks up to date as slowly as 250 kB a second
+/// while it sees them used, which is minutes for 128 MB.
+const COMMON: &[u8] =
+    b"global {\n\tusage-count no;\n}\ncommon {\n\tdisk {\n\t\tc-plan-ahead 0;\n\t\tc-min-rate 0;\n\
+                        \t\tresync-rate 20M;\n\t}\n}\n";
+
 /// Makes the resources on the first two nodes: volumes, meta-data, no initial synchronisation (all of it is empty), and a
 /// file system of `fstype` on each. They are up and Secondary on both nodes afterwards.
 ///
@@ -85,6 +91,7 @@ pub fn create(lab: &Lab, resources: &[Resource], fstype: &str) -> Result {
         if node.number() > pair.len() {
             return Ok(());
         }
+        node.put("/etc/drbd.d/global_common.conf", 0o644, COMMON)?;
         let mut line = "set -e\n".to_owned();
         let mut groups: Vec<&str> = resources.iter().map(|resource| resource.group.as_str()).collect();
         groups.dedup();
