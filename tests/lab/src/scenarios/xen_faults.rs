@@ -14,7 +14,10 @@ fn ask(node: &Node, action: &str, name: &str, seconds: u32) -> Result<Output> {
 }
 
 fn nothing_is_left(lab: &Lab, node: &Node, name: &str) -> Result {
-    lab.check("nothing is left of it", node.says(&format!("! xl list | grep -q '^{name}[ -]'")))
+    lab.check(
+        "nothing is left of it",
+        node.says(&format!("list=$(xl list) && ! grep -q '^{name}[ -]' <<<\"$list\"")),
+    )
 }
 
 /// DRBD becomes Secondary between the agent's look and the creation: xl succeeds, and the guest's disk is dead for good.
@@ -98,7 +101,7 @@ fn a_number_for_a_name(lab: &Lab, node: &Node, web: &Guest) -> Result {
     expect(lab, &what("start"), &ask(node, "start", &number, AMPLE)?, DONE, &[])?;
     other.boots_on(lab, node)?;
     expect(lab, &what("stop"), &ask(node, "stop", &number, AMPLE)?, DONE, &[])?;
-    lab.check("it is gone, and web runs", !other.runs(node) && web.runs(node))?;
+    lab.check("it is gone, and web runs", other.is_absent(node) && web.runs(node))?;
     web.goes_on(lab, node)
 }
 
@@ -131,7 +134,7 @@ fn killed_tools(lab: &Lab, node: &Node, web: &Guest) -> Result {
     node.must("xl create -p /etc/xen/web 'name=\"web--incoming\"' >&2")?;
     expect(lab, "what a migration left does not run", &ask(node, "monitor", "web", AMPLE)?, STOPPED, &[])?;
     expect(lab, "start clears it away", &ask(node, "start", "web", AMPLE)?, DONE, &[])?;
-    lab.check("it is gone", node.says("! xl list | grep -q incoming"))?;
+    lab.check("it is gone", node.says("list=$(xl list) && ! grep -q incoming <<<\"$list\""))?;
     web.boots_on(lab, node)?;
     node.must("xl pause web")?;
     expect(lab, "a paused guest is there", &ask(node, "monitor", "web", AMPLE)?, DONE, &[])?;

@@ -71,7 +71,13 @@ impl Guest {
     /// True if it runs there, under its own name.
     #[must_use]
     pub fn runs(&self, node: &Node) -> bool {
-        is_live(&list(node), &self.name)
+        list(node).is_some_and(|list| is_live(&list, &self.name))
+    }
+
+    /// True if it is known that nothing of it is there, not even on its way; false also if Xen does not answer.
+    #[must_use]
+    pub fn is_absent(&self, node: &Node) -> bool {
+        list(node).is_some_and(|list| !list.lines().any(|line| line.starts_with(&self.name)))
     }
 
     /// Waits until it was booted on `node` and has found there what it had acknowledged before, and writes on. At no time
@@ -132,9 +138,15 @@ impl Guest {
     }
 
     /// On how many nodes it runs.
-    #[must_use]
-    pub fn places(&self, lab: &Lab) -> usize {
-        lab.nodes().iter().filter(|node| self.runs(node)).count()
+    ///
+    /// # Errors
+    /// When Xen does not answer on one that has power.
+    pub fn places(&self, lab: &Lab) -> Result<usize> {
+        let lists = lab.nodes().iter().map(|node| {
+            list(node).ok_or_else(|| failed(format!("what runs on {} cannot be told", node.name())))
+        });
+        let lists: Vec<String> = lists.collect::<Result<_>>()?;
+        Ok(lists.iter().filter(|list| is_live(list, &self.name)).count())
     }
 
     /// The last line on its console there that begins so, without that.
@@ -178,14 +190,16 @@ fn last(consoles: &[u8], start: &str) -> Option<String> {
     said.max_by_key(|line| number(line)).map(|line| line.trim().to_owned())
 }
 
-/// What xl lists there, without the scripts that Debian has around it: they take most of its time.
+/// What xl lists there, without the scripts that Debian has around it: they take most of its time. Nothing runs without
+/// power; a list without the first domain is none.
 #[must_use]
-pub fn list(node: &Node) -> String {
+pub fn list(node: &Node) -> Option<String> {
     if !node.is_on() {
-        return String::new();
+        return Some(String::new());
     }
-    let listed = node.run_with(&["/usr/lib/xen-4.17/bin/xl", "list"], &[], &[], Duration::from_secs(20));
-    listed.map_or_else(|_| String::new(), |output| output.out)
+    let listed =
+        node.run_with(&["/usr/lib/xen-4.17/bin/xl", "list"], &[], &[], Duration::from_secs(20)).ok()?;
+    (listed.ok() && listed.out.lines().any(|line| line.starts_with("Domain-0 "))).then_some(listed.out)
 }
 
 /// Whether this list has a domain of this name that runs.
